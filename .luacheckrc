@@ -1,0 +1,4 @@
+std = "lua54"
+max_line_length = 120
+files["tests/spec/**/*.lua"] = { std = "lua54+busted" }
+files["policies/*_spec.lua"] = { std = "lua54+busted" }
