@@ -20,7 +20,8 @@ void *arena_array(struct arena *arena, size_t count, size_t size);
 /* A terminated copy of `len` bytes, or NULL. */
 char *arena_strndup(struct arena *arena, const char *text, size_t len);
 /* A formatted string, or NULL. */
-char *arena_printf(struct arena *arena, const char *format, ...) __attribute__((format(printf, 2, 3)));
+char *arena_printf(struct arena *arena, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
 /* Frees everything; the arena can be used again. */
 void arena_free(struct arena *arena);
 

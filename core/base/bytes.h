@@ -1,5 +1,5 @@
-/* A bounded reader that fails stickily: read everything, then check `failed` once. And the unaligned
- * big-endian accessors that packet code uses instead of casting bytes to structs. */
+/* A bounded reader that fails stickily: read everything, then check `failed` once. And the
+ * unaligned big-endian accessors that packet code uses instead of casting bytes to structs. */
 #ifndef LN_BASE_BYTES_H
 #define LN_BASE_BYTES_H
 

@@ -1,4 +1,5 @@
-/* Keyed hashing (SipHash-1-3, Aumasson and Bernstein): for every table whose keys an attacker chooses. */
+/* Keyed hashing (SipHash-1-3, Aumasson and Bernstein): for every table whose keys an attacker
+ * chooses. */
 #ifndef LN_BASE_HASH_H
 #define LN_BASE_HASH_H
 

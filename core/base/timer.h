@@ -1,7 +1,8 @@
 /* Timers over an injected clock: a binary heap of deadlines that live in their owners' structs.
  *
- * timer_set() to a later time costs one store: the heap keeps the earlier deadline and re-files the timer when that
- * comes up, because most timeouts of a network are pushed back far more often than they fire. */
+ * timer_set() to a later time costs one store: the heap keeps the earlier deadline and re-files the
+ * timer when that comes up, because most timeouts of a network are pushed back far more often than
+ * they fire. */
 #ifndef LN_BASE_TIMER_H
 #define LN_BASE_TIMER_H
 
@@ -10,13 +11,13 @@
 #include <stdint.h>
 
 #define TIMER_NEVER UINT64_MAX
-#define MS_NS UINT64_C(1000000)
-#define SECOND_NS UINT64_C(1000000000)
+#define MS_NS       UINT64_C(1000000)
+#define SECOND_NS   UINT64_C(1000000000)
 
 struct timer {
-    uint64_t due_ns;    /* when it is to fire; TIMER_NEVER: not set */
-    uint64_t filed_ns;  /* the heap's key, never later than due_ns */
-    uint32_t slot;      /* place in the heap + 1; 0: not in it */
+    uint64_t due_ns;   /* when it is to fire; TIMER_NEVER: not set */
+    uint64_t filed_ns; /* the heap's key, never later than due_ns */
+    uint32_t slot;     /* place in the heap + 1; 0: not in it */
     void (*fire)(struct timer *timer, uint64_t now_ns);
 };
 

@@ -1,5 +1,5 @@
-/* A configuration as a tree of values, wherever it was written (Lua, JSON, C): what policy/config.c validates.
- * Every node remembers its file and line. All memory belongs to one arena. */
+/* A configuration as a tree of values, wherever it was written (Lua, JSON, C): what policy/config.c
+ * validates. Every node remembers its file and line. All memory belongs to one arena. */
 #ifndef LN_BASE_VALUE_H
 #define LN_BASE_VALUE_H
 
@@ -48,7 +48,8 @@ struct value_table {
     size_t n_items;
     struct value_entry *entries;
     size_t n_entries;
-    const char *origin; /* the user's own path of this table where it differs from where it stands ("rules[3]"), or NULL */
+    const char *origin; /* the user's own path of this table where it differs from where it stands
+                           ("rules[3]"), or NULL */
 };
 
 /* The entry's value under a string key, or NULL. */

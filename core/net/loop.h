@@ -1,6 +1,7 @@
 /* The loop: one epoll set, one timerfd, one descriptor for the embedder.
  *
- * loop_fd() is readable exactly when loop_dispatch() has work. Timers use the injected clock; the timerfd only wakes us. */
+ * loop_fd() is readable exactly when loop_dispatch() has work. Timers use the injected clock; the
+ * timerfd only wakes us. */
 #ifndef LN_NET_LOOP_H
 #define LN_NET_LOOP_H
 
@@ -22,21 +23,23 @@ struct loop {
     int epoll_fd, timer_fd;
     struct timers timers;
     struct host_services services;
-    uint64_t now_ns;   /* the clock as of this turn */
-    uint64_t armed_ns; /* what the timerfd is set to */
+    uint64_t now_ns;      /* the clock as of this turn */
+    uint64_t armed_ns;    /* what the timerfd is set to */
     struct watch **batch; /* being dispatched, so that loop_unwatch() can take one out */
     int batch_len;
 };
 
 int loop_init(struct loop *loop, const struct host_services *services);
 void loop_fini(struct loop *loop);
-/* `events` as for epoll, EPOLLET included. Returns 0 or -errno. The watch must stay where it is until unwatched. */
+/* `events` as for epoll, EPOLLET included. Returns 0 or -errno. The watch must stay where it is
+ * until unwatched. */
 int loop_watch(struct loop *loop, struct watch *watch, int fd, uint32_t events);
 int loop_rewatch(struct loop *loop, struct watch *watch, uint32_t events);
-/* Safe from any callback, also for a watch whose event is pending in this turn. Does not close the descriptor. */
+/* Safe from any callback, also for a watch whose event is pending in this turn. Does not close the
+ * descriptor. */
 void loop_unwatch(struct loop *loop, struct watch *watch);
-/* Waits up to `timeout_ms` (-1: for ever, 0: not at all), then runs ready watches and due timers. Returns how many ran, or
- * -errno. */
+/* Waits up to `timeout_ms` (-1: for ever, 0: not at all), then runs ready watches and due timers.
+ * Returns how many ran, or -errno. */
 int loop_dispatch(struct loop *loop, int timeout_ms);
 /* Updates and returns now_ns. */
 uint64_t loop_now(struct loop *loop);

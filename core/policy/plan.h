@@ -15,13 +15,15 @@ struct plan {
     ln_settings settings;
 };
 
-/* Validates `config` against the schema of SPEC section 1 and expands it. Every mistake is added to `problems`; on any,
- * -EINVAL and *plan is empty. -ENOMEM when out of memory. `*plan` need not be initialised. */
+/* Validates `config` against the schema of SPEC section 1 and expands it. Every mistake is added to
+ * `problems`; on any, -EINVAL and *plan is empty. -ENOMEM when out of memory. `*plan` need not be
+ * initialised. */
 int plan_build(const struct ln_value *config, struct plan *plan, ln_problems *problems);
 void plan_free(struct plan *plan);
 
 /* Adds a problem; strings are copied. `found` and `accepted` may be NULL. Returns -ENOMEM or 0. */
-int problems_add(ln_problems *problems, const char *file, int line, const char *field, const char *found,
-                 const char *accepted, const char *format, ...) __attribute__((format(printf, 7, 8)));
+int problems_add(ln_problems *problems, const char *file, int line, const char *field,
+                 const char *found, const char *accepted, const char *format, ...)
+    __attribute__((format(printf, 7, 8)));
 
 #endif

@@ -24,7 +24,7 @@ typedef struct ln_prefix {
     uint8_t bits; /* 0-128 */
 } ln_prefix;
 
-#define LN_ADDR_TEXT_MAX 46   /* with the terminator */
+#define LN_ADDR_TEXT_MAX   46 /* with the terminator */
 #define LN_PREFIX_TEXT_MAX 50 /* with the terminator */
 
 /* The address a.b.c.d given in host order. */
@@ -36,8 +36,8 @@ LN_API uint32_t ln_addr_to_v4(const ln_addr *addr);
 LN_API bool ln_addr_equal(const ln_addr *a, const ln_addr *b);
 /* Byte-wise order: <0, 0, >0. */
 LN_API int ln_addr_compare(const ln_addr *a, const ln_addr *b);
-/* Parses dotted-quad IPv4 (four decimal parts without leading zeros) or RFC 4291 IPv6 text, without zone
- * or brackets. Returns 0 and writes *ret, or -EINVAL. */
+/* Parses dotted-quad IPv4 (four decimal parts without leading zeros) or RFC 4291 IPv6 text, without
+ * zone or brackets. Returns 0 and writes *ret, or -EINVAL. */
 LN_API int ln_addr_parse(const char *text, size_t len, ln_addr *ret);
 /* Writes the canonical text (RFC 5952; IPv4 as dotted quad). Returns its length. */
 LN_API size_t ln_addr_format(const ln_addr *addr, char dst[LN_ADDR_TEXT_MAX]);

@@ -34,8 +34,8 @@ typedef enum ln_event_kind {
 typedef struct ln_event {
     uint32_t size; /* sizeof(ln_event) of the library */
     ln_event_kind kind;
-    uint64_t time_ms;     /* milliseconds since 1970, UTC */
-    const char *protocol; /* "tcp", "udp", "icmpv4", "icmpv6" */
+    uint64_t time_ms;      /* milliseconds since 1970, UTC */
+    const char *protocol;  /* "tcp", "udp", "icmpv4", "icmpv6" */
     const char *direction; /* "egress", "ingress" */
     const ln_addr *src;
     const ln_addr *dst;
@@ -47,9 +47,9 @@ typedef struct ln_event {
     uint32_t rule;           /* 1-based in the expanded list; 0: the default decided */
     const char *source_file; /* where the rule was written */
     int source_line;
-    const char *reason; /* stable code, "rule", "default", "never", … */
-    const char *detail; /* a sentence for people; no stable form */
-    uint64_t count;     /* limit, drop: how many are told by this event */
+    const char *reason;           /* stable code, "rule", "default", "never", … */
+    const char *detail;           /* a sentence for people; no stable form */
+    uint64_t count;               /* limit, drop: how many are told by this event */
     uint64_t bytes_out, bytes_in; /* guest to network, network to guest; payload bytes */
     uint64_t packets_out, packets_in;
     uint64_t lost; /* events lost before this one because the sink was slow */
@@ -57,8 +57,9 @@ typedef struct ln_event {
 
 /* The stable name of a kind: "flow_open". */
 LN_API const char *ln_event_kind_name(ln_event_kind kind);
-/* Writes the event as one JSON object without a newline; always valid UTF-8 JSON, whatever the names hold.
- * Returns the length it would have, like snprintf; when that is >= size, nothing useful was written. */
+/* Writes the event as one JSON object without a newline; always valid UTF-8 JSON, whatever the
+ * names hold. Returns the length it would have, like snprintf; when that is >= size, nothing useful
+ * was written. */
 LN_API size_t ln_event_format_json(const ln_event *event, char *dst, size_t size);
 
 #ifdef __cplusplus

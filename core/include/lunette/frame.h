@@ -9,11 +9,13 @@
 extern "C" {
 #endif
 
-#define LN_FRAME_MAX (65536u + 14u) /* longest frame, bytes: a 64 KiB segment and its Ethernet header */
+#define LN_FRAME_MAX                                                                               \
+    (65536u + 14u) /* longest frame, bytes: a 64 KiB segment and its Ethernet header */
 
 enum {
-    LN_FRAME_CSUM_PARTIAL = 1, /* the transport checksum still has to be put at csum_start + csum_offset */
-    LN_FRAME_CSUM_VALID = 2    /* the sender vouches for the transport checksum */
+    LN_FRAME_CSUM_PARTIAL =
+        1, /* the transport checksum still has to be put at csum_start + csum_offset */
+    LN_FRAME_CSUM_VALID = 2 /* the sender vouches for the transport checksum */
 };
 enum { LN_GSO_NONE = 0, LN_GSO_TCP4 = 1, LN_GSO_TCP6 = 4 };
 

@@ -1,6 +1,8 @@
-/* A gateway: the whole network of one guest. Frames in, frames out by callback, one pollable descriptor.
+/* A gateway: the whole network of one guest. Frames in, frames out by callback, one pollable
+ * descriptor.
  *
- * A gateway belongs to one thread at a time. Callbacks may not free it, and may not call ln_gateway_input()
+ * A gateway belongs to one thread at a time. Callbacks may not free it, and may not call
+ * ln_gateway_input()
  * (-EBUSY). Bytes handed to callbacks are borrowed until they return. */
 #ifndef LUNETTE_GATEWAY_H
 #define LUNETTE_GATEWAY_H
@@ -15,11 +17,12 @@ extern "C" {
 
 typedef struct ln_host {
     uint32_t size; /* sizeof(ln_host) */
-    /* Takes one frame for the guest. Returns 0, or -EAGAIN when the link is full (the frame is lost, as on a wire). */
+    /* Takes one frame for the guest. Returns 0, or -EAGAIN when the link is full (the frame is
+     * lost, as on a wire). */
     int (*send_frame)(void *user, const ln_frame *frame);
-    void (*on_event)(void *user, const ln_event *event);     /* NULL: no events */
-    uint64_t (*now_ns)(void *user);                          /* monotonic; NULL: the system's */
-    void (*random)(void *user, uint8_t *dst, size_t len);    /* cryptographic; NULL: the system's */
+    void (*on_event)(void *user, const ln_event *event);  /* NULL: no events */
+    uint64_t (*now_ns)(void *user);                       /* monotonic; NULL: the system's */
+    void (*random)(void *user, uint8_t *dst, size_t len); /* cryptographic; NULL: the system's */
 } ln_host;
 
 enum {
@@ -28,11 +31,11 @@ enum {
 };
 
 typedef struct ln_config {
-    uint32_t size;      /* sizeof(ln_config) */
-    ln_policy *policy;  /* the gateway takes a reference of its own */
-    uint32_t slot;      /* 0-65535: which subnets of the policy's pools */
-    uint32_t mtu;       /* 1280-65520; 0: 1500 */
-    uint32_t offloads;  /* LN_OFFLOAD_* that send_frame understands */
+    uint32_t size;           /* sizeof(ln_config) */
+    ln_policy *policy;       /* the gateway takes a reference of its own */
+    uint32_t slot;           /* 0-65535: which subnets of the policy's pools */
+    uint32_t mtu;            /* 1280-65520; 0: 1500 */
+    uint32_t offloads;       /* LN_OFFLOAD_* that send_frame understands */
     const char *resolv_conf; /* where the host's nameservers stand; NULL: /etc/resolv.conf */
 } ln_config;
 
@@ -48,15 +51,18 @@ typedef struct ln_stats {
 } ln_stats;
 
 /* Creates a gateway. Returns 0, or a negative errno with *reterr filled (may be NULL). */
-LN_API int ln_gateway_new(const ln_config *config, const ln_host *host, void *user, ln_gateway **ret,
-                          ln_error *reterr);
-/* Takes NULL, returns NULL. Open flows are closed without a word to the guest; their events are told. */
+LN_API int ln_gateway_new(const ln_config *config, const ln_host *host, void *user,
+                          ln_gateway **ret, ln_error *reterr);
+/* Takes NULL, returns NULL. Open flows are closed without a word to the guest; their events are
+ * told. */
 LN_API ln_gateway *ln_gateway_free(ln_gateway *gw);
 /* Constant for its life; readable when ln_gateway_dispatch() has work. */
 LN_API int ln_gateway_fd(const ln_gateway *gw);
-/* One frame from the guest. Returns 0 (also when it was dropped: that is counted), or -EBUSY from inside a callback. */
+/* One frame from the guest. Returns 0 (also when it was dropped: that is counted), or -EBUSY from
+ * inside a callback. */
 LN_API int ln_gateway_input(ln_gateway *gw, const ln_frame *frame);
-/* Does what is due: sockets, timers, and the answers to the frames put in since the last call. Never blocks. */
+/* Does what is due: sockets, timers, and the answers to the frames put in since the last call.
+ * Never blocks. */
 LN_API int ln_gateway_dispatch(ln_gateway *gw);
 /* Swaps the policy; live flows are judged again and those now denied are reset. */
 LN_API int ln_gateway_reload(ln_gateway *gw, ln_policy *policy);

@@ -3,8 +3,8 @@
  *
  * Glossary
  *   rule      one action for what its static part matches: direction, protocols, ports, destination
- *   pin       "this sandbox resolved NAME to ADDRESS": the only thing that makes a domain rule match
- *   claimed   a name the guest shows (TLS SNI, HTTP Host); it must be pinned to open anything
+ *   pin       "this sandbox resolved NAME to ADDRESS": the only thing that makes a domain rule
+ * match claimed   a name the guest shows (TLS SNI, HTTP Host); it must be pinned to open anything
  *   never     addresses that no policy can open
  */
 #ifndef LUNETTE_POLICY_H
@@ -17,15 +17,16 @@
 extern "C" {
 #endif
 
-#define LN_NAME_MAX 253 /* bytes of a canonical name, without the terminator (RFC 1035 section 2.3.4) */
+#define LN_NAME_MAX                                                                                \
+    253 /* bytes of a canonical name, without the terminator (RFC 1035 section 2.3.4) */
 
 typedef enum ln_action { LN_DENY, LN_ALLOW, LN_REJECT, LN_DEFER } ln_action;
 typedef enum ln_direction { LN_EGRESS, LN_INGRESS } ln_direction;
 typedef enum ln_protocol { LN_TCP, LN_UDP, LN_ICMPV4, LN_ICMPV6 } ln_protocol;
 
 #define LN_DIRECTION_BIT(d) (1u << (d))
-#define LN_PROTOCOL_BIT(p) (1u << (p))
-#define LN_PROTOCOLS_ALL 0xfu
+#define LN_PROTOCOL_BIT(p)  (1u << (p))
+#define LN_PROTOCOLS_ALL    0xfu
 
 /* Destination groups; precedence where ranges overlap is the order of this list. */
 typedef enum ln_group {
@@ -52,7 +53,7 @@ typedef enum ln_reason {
     LN_REASONS
 } ln_reason;
 
-LN_API const char *ln_action_name(ln_action action);          /* "allow", "deny", "reject", "defer" */
+LN_API const char *ln_action_name(ln_action action); /* "allow", "deny", "reject", "defer" */
 LN_API const char *ln_direction_name(ln_direction direction); /* "egress", "ingress" */
 LN_API const char *ln_protocol_name(ln_protocol protocol);    /* "tcp", "udp", "icmpv4", "icmpv6" */
 LN_API const char *ln_group_name(ln_group group);             /* "link-local" */
@@ -64,14 +65,18 @@ typedef struct ln_host_addrs {
     size_t n_addrs;
 } ln_host_addrs;
 
-/* The group of an address: normalised, embedded IPv4 addresses (NAT64, 6to4, IPv4-compatible) judged too. */
+/* The group of an address: normalised, embedded IPv4 addresses (NAT64, 6to4, IPv4-compatible)
+ * judged too. */
 LN_API ln_group ln_addr_group(const ln_addr *addr, const ln_host_addrs *host);
-/* Whether no policy can open this address: 0/8, 127/8, 240/4, broadcast, ::, ::1 and mapped forms. */
+/* Whether no policy can open this address: 0/8, 127/8, 240/4, broadcast, ::, ::1 and mapped forms.
+ */
 LN_API bool ln_addr_is_never(const ln_addr *addr);
 
-/* Canonical form of a host name: lower case, A-labels (UTS 46, RFC 5891), one trailing dot dropped, limits
- * 63/253 (RFC 1035). Returns the length, or -EINVAL with a static reason in *ret_why (may be NULL). */
-LN_API int ln_name_canonical(const char *text, size_t len, char dst[LN_NAME_MAX + 1], const char **ret_why);
+/* Canonical form of a host name: lower case, A-labels (UTS 46, RFC 5891), one trailing dot dropped,
+ * limits 63/253 (RFC 1035). Returns the length, or -EINVAL with a static reason in *ret_why (may be
+ * NULL). */
+LN_API int ln_name_canonical(const char *text, size_t len, char dst[LN_NAME_MAX + 1],
+                             const char **ret_why);
 
 typedef enum ln_destination_kind {
     LN_DEST_ANY,
@@ -88,7 +93,8 @@ typedef struct ln_destination {
     ln_destination_kind kind;
     ln_group group;
     ln_prefix prefix;
-    const char *name; /* DOMAIN, SUFFIX: canonical, no leading dot; COUNTRY, CONTINENT: "DE", "EU" */
+    const char
+        *name; /* DOMAIN, SUFFIX: canonical, no leading dot; COUNTRY, CONTINENT: "DE", "EU" */
     uint32_t asn;
 } ln_destination;
 
@@ -98,9 +104,9 @@ typedef struct ln_port_range {
 
 /* One rule of the expanded list, read-only. */
 typedef struct ln_rule {
-    ln_action action;          /* LN_ALLOW, LN_DENY, LN_REJECT */
-    uint8_t directions;        /* LN_DIRECTION_BIT set */
-    uint8_t protocols;         /* LN_PROTOCOL_BIT set; LN_PROTOCOLS_ALL: any */
+    ln_action action;           /* LN_ALLOW, LN_DENY, LN_REJECT */
+    uint8_t directions;         /* LN_DIRECTION_BIT set */
+    uint8_t protocols;          /* LN_PROTOCOL_BIT set; LN_PROTOCOLS_ALL: any */
     const ln_port_range *ports; /* ascending, disjoint, merged; NULL: any (and ICMP) */
     size_t n_ports;
     ln_destination destination;
@@ -112,7 +118,8 @@ typedef struct ln_rule {
     const char *origin; /* the user's field: "rules[3]", "deny_domains[1]" */
 } ln_rule;
 
-/* Writes the one-line form: `allow@public:tcp:443`. Returns the length it would have, like snprintf. */
+/* Writes the one-line form: `allow@public:tcp:443`. Returns the length it would have, like
+ * snprintf. */
 LN_API int ln_rule_format(const ln_rule *rule, char *dst, size_t size);
 
 /* ---- settings ---- */
@@ -130,7 +137,8 @@ typedef struct ln_port_binding {
     const char *origin;   /* "ports[8080]", "port_bindings[1]" */
 } ln_port_binding;
 
-typedef struct ln_bucket { /* token bucket: `size` tokens per `refill_ms`, at most `burst` extra at once; size 0: no limit */
+typedef struct ln_bucket { /* token bucket: `size` tokens per `refill_ms`, at most `burst` extra at
+                              once; size 0: no limit */
     uint64_t size, refill_ms, burst;
 } ln_bucket;
 
@@ -167,8 +175,8 @@ typedef struct ln_settings {
 typedef struct ln_flow_view {
     ln_direction direction;
     ln_protocol protocol;
-    ln_addr address; /* the peer: destination of egress, source of ingress */
-    uint16_t port;   /* destination port */
+    ln_addr address;          /* the peer: destination of egress, source of ingress */
+    uint16_t port;            /* destination port */
     const char *const *names; /* pinned to the address */
     size_t n_names;
     const char *sni;  /* NULL: none shown */
@@ -181,7 +189,8 @@ typedef struct ln_handlers {
     void *user;
     /* `when` of a rule. Returns 1 or 0, or negative: an error, which denies. */
     int (*when)(void *user, int reference, const ln_flow_view *flow);
-    /* Returns 1 and *ret_action (allow, deny, reject), 0: no opinion, or negative: an error, which denies. */
+    /* Returns 1 and *ret_action (allow, deny, reject), 0: no opinion, or negative: an error, which
+     * denies. */
     int (*on_connect)(void *user, int reference, const ln_flow_view *flow, ln_action *ret_action);
     /* The policy is freed: the references are not used again. */
     void (*release)(void *user);
@@ -192,8 +201,9 @@ typedef struct ln_handlers {
 typedef struct ln_policy ln_policy; /* immutable, reference-counted, one thread */
 typedef struct ln_value ln_value;   /* a configuration as a tree: base/value.h */
 
-/* Validates and compiles. `handlers` (copied, may be NULL) is owned by the policy from success on. Returns 0 and
- * a policy with one reference, or -EINVAL with every mistake added to `problems`, or -ENOMEM. */
+/* Validates and compiles. `handlers` (copied, may be NULL) is owned by the policy from success on.
+ * Returns 0 and a policy with one reference, or -EINVAL with every mistake added to `problems`, or
+ * -ENOMEM. */
 LN_API int ln_policy_new(const ln_value *config, const ln_handlers *handlers, ln_policy **ret,
                          ln_problems *problems);
 LN_API ln_policy *ln_policy_ref(ln_policy *policy);
@@ -207,28 +217,33 @@ LN_API const ln_rule *ln_policy_rule(const ln_policy *policy, size_t index);
 
 typedef struct ln_pins ln_pins;
 
-/* At most `max_names` names of `max_addrs` addresses each. Returns NULL when out of memory. `hash_key` keys the
- * tables against guests that choose names to collide. */
+/* At most `max_names` names of `max_addrs` addresses each. Returns NULL when out of memory.
+ * `hash_key` keys the tables against guests that choose names to collide. */
 LN_API ln_pins *ln_pins_new(uint32_t max_names, uint32_t max_addrs, const uint8_t hash_key[16]);
 LN_API ln_pins *ln_pins_free(ln_pins *pins);
-/* Adds one pin that lives until `expires_ns` (UINT64_MAX: for ever); a pin there already lives on to the later of the
- * two. `name` is canonical. When full, the name least recently added or used goes, but never one that is held. Returns 0,
- * -EINVAL, -ENOSPC (all names held) or -ENOMEM. */
-LN_API int ln_pins_add(ln_pins *pins, const char *name, const ln_addr *addr, uint64_t now_ns, uint64_t expires_ns);
-/* While held, a pin neither expires nor is evicted: a flow holds those of its address. Calls pair up. */
+/* Adds one pin that lives until `expires_ns` (UINT64_MAX: for ever); a pin there already lives on
+ * to the later of the two. `name` is canonical. When full, the name least recently added or used
+ * goes, but never one that is held. Returns 0, -EINVAL, -ENOSPC (all names held) or -ENOMEM. */
+LN_API int ln_pins_add(ln_pins *pins, const char *name, const ln_addr *addr, uint64_t now_ns,
+                       uint64_t expires_ns);
+/* While held, a pin neither expires nor is evicted: a flow holds those of its address. Calls pair
+ * up. */
 LN_API void ln_pins_hold(ln_pins *pins, const ln_addr *addr);
 LN_API void ln_pins_release(ln_pins *pins, const ln_addr *addr, uint64_t now_ns);
 /* Drops what expired by `now_ns`; bounded work a call, call it about once a second. */
 LN_API void ln_pins_expire(ln_pins *pins, uint64_t now_ns);
 /* Drops every pin of a name, held or not. Returns whether there was one. */
 LN_API bool ln_pins_revoke(ln_pins *pins, const char *name);
-LN_API bool ln_pins_has(const ln_pins *pins, const char *name, const ln_addr *addr, uint64_t now_ns);
-/* Fills `names` with up to `max` live names pinned to `addr`, borrowed until the next change; returns how many. */
-LN_API size_t ln_pins_names(const ln_pins *pins, const ln_addr *addr, uint64_t now_ns, const char **names,
-                            size_t max);
+LN_API bool ln_pins_has(const ln_pins *pins, const char *name, const ln_addr *addr,
+                        uint64_t now_ns);
+/* Fills `names` with up to `max` live names pinned to `addr`, borrowed until the next change;
+ * returns how many. */
+LN_API size_t ln_pins_names(const ln_pins *pins, const ln_addr *addr, uint64_t now_ns,
+                            const char **names, size_t max);
 /* Visits every live pin. */
 LN_API void ln_pins_each(const ln_pins *pins, uint64_t now_ns,
-                         void (*visit)(void *user, const char *name, const ln_addr *addr, uint64_t expires_ns),
+                         void (*visit)(void *user, const char *name, const ln_addr *addr,
+                                       uint64_t expires_ns),
                          void *user);
 
 /* ---- evaluation ---- */
@@ -245,7 +260,7 @@ typedef struct ln_query {
     ln_addr address; /* the peer: destination of egress, source of ingress */
     uint16_t port;   /* egress: destination port; ingress: the guest's port; 0 for ICMP */
     ln_name_state name_state;
-    const char *claimed; /* canonical; NULL unless LN_NAME_SHOWN */
+    const char *claimed;  /* canonical; NULL unless LN_NAME_SHOWN */
     bool claimed_is_host; /* from an HTTP Host header rather than SNI: only for the flow view */
     uint64_t now_ns;      /* the clock of the pins */
     uint32_t flows;       /* open now, for the flow view */
@@ -264,31 +279,36 @@ typedef enum ln_miss {
     LN_MISS_PROTOCOL,
     LN_MISS_PORT,
     LN_MISS_DESTINATION,
-    LN_MISS_NOT_RESOLVED, /* a name rule, but this sandbox did not resolve that name to the address */
+    LN_MISS_NOT_RESOLVED, /* a name rule, but this sandbox did not resolve that name to the address
+                           */
     LN_MISS_NAME,         /* a name rule that the name shown does not match */
     LN_MISS_WHEN,         /* the rule's function answered false */
     LN_MISS_KINDS
 } ln_miss;
 LN_API const char *ln_miss_name(ln_miss miss);
 
-/* Called for every rule considered, in the order of the list, up to and with the one that decided. */
+/* Called for every rule considered, in the order of the list, up to and with the one that decided.
+ */
 typedef struct ln_trace {
     void (*step)(void *user, uint32_t rule, ln_miss miss);
     void *user;
 } ln_trace;
 
-/* Judges a connection. `pins` and `host` may be NULL (none). `trace` may be NULL; with one the walk is linear, and
- * asserted to agree with the compiled tables. Never fails: what cannot be evaluated is denied. */
-LN_API void ln_policy_evaluate(const ln_policy *policy, const ln_pins *pins, const ln_host_addrs *host,
-                               const ln_query *query, ln_decision *ret, const ln_trace *trace);
+/* Judges a connection. `pins` and `host` may be NULL (none). `trace` may be NULL; with one the walk
+ * is linear, and asserted to agree with the compiled tables. Never fails: what cannot be evaluated
+ * is denied. */
+LN_API void ln_policy_evaluate(const ln_policy *policy, const ln_pins *pins,
+                               const ln_host_addrs *host, const ln_query *query, ln_decision *ret,
+                               const ln_trace *trace);
 /* Judges a DNS query before it leaves: `name` canonical, `transport` LN_UDP or LN_TCP. */
 LN_API void ln_policy_evaluate_dns(const ln_policy *policy, const char *name, ln_protocol transport,
                                    ln_decision *ret, const ln_trace *trace);
-/* Judges one name of a CNAME chain or an SVCB target: denied when the first name rule that matches it denies. */
+/* Judges one name of a CNAME chain or an SVCB target: denied when the first name rule that matches
+ * it denies. */
 LN_API void ln_policy_evaluate_alias(const ln_policy *policy, const char *name, ln_decision *ret);
 /* Rebind protection for one address of an answer. */
-LN_API void ln_policy_evaluate_answer(const ln_policy *policy, const ln_host_addrs *host, const ln_addr *addr,
-                                      ln_decision *ret);
+LN_API void ln_policy_evaluate_answer(const ln_policy *policy, const ln_host_addrs *host,
+                                      const ln_addr *addr, ln_decision *ret);
 
 #ifdef __cplusplus
 }
