@@ -1,0 +1,111 @@
+/* Searching the compiled tables. */
+#include "policy/ruleset.h"
+
+bool rule_has_port(const ln_rule *rule, ln_protocol protocol, uint16_t port)
+{
+    if (rule->n_ports == 0) {
+        return true;
+    }
+    if (protocol != LN_TCP && protocol != LN_UDP) {
+        return false;
+    }
+    size_t i = 0;
+    while (i < rule->n_ports && rule->ports[i].last < port) {
+        i++;
+    }
+    return i < rule->n_ports && rule->ports[i].first <= port;
+}
+
+static void search_fixed(const struct ruleset *rs, const struct bucket *bucket,
+                         struct search *search)
+{
+    uint8_t map = bucket->map[class_of(search->direction, search->protocol)];
+    if (map != CLASS_NONE) {
+        uint32_t rule = port_table_find(&rs->ports, bucket->first_map + map, search->port);
+        search->best = rule < search->best ? rule : search->best;
+    }
+}
+
+static void search_functions(const struct ruleset *rs, const struct bucket *bucket,
+                             struct search *search)
+{
+    const uint32_t *functions = rs->functions + bucket->first_function;
+    for (uint32_t i = 0; i < bucket->n_functions && functions[i] < search->best; i++) {
+        const ln_rule *rule = &rs->rules[functions[i]];
+        if (functions[i] >= search->from && rule_has_direction(rule, search->direction) &&
+            rule_has_protocol(rule, search->protocol) &&
+            rule_has_port(rule, search->protocol, search->port)) {
+            search->best = functions[i];
+        }
+    }
+}
+
+static void search_bucket(const struct ruleset *rs, uint32_t number, struct search *search)
+{
+    const struct bucket *bucket = &rs->buckets[number];
+    if (bucket->min_rule >= search->best) {
+        return;
+    }
+    switch (search->kind) {
+    case SEARCH_FIXED:
+        search_fixed(rs, bucket, search);
+        break;
+    case SEARCH_FUNCTIONS:
+        search_functions(rs, bucket, search);
+        break;
+    case SEARCH_ANSWER:
+        search->best = bucket->answer_rule < search->best ? bucket->answer_rule : search->best;
+        break;
+    }
+}
+
+void ruleset_search_any(const struct ruleset *rs, struct search *search)
+{
+    search_bucket(rs, BUCKET_ANY, search);
+}
+
+void ruleset_search_group(const struct ruleset *rs, ln_group group, struct search *search)
+{
+    search_bucket(rs, (uint32_t)BUCKET_GROUP_0 + (uint32_t)group, search);
+}
+
+void ruleset_search_prefixes(const struct ruleset *rs, const ln_addr *addr, struct search *search)
+{
+    uint32_t prefix = prefix_map_find(&rs->prefixes, addr);
+    uint32_t number = prefix == PREFIX_NONE ? BUCKET_NONE : BUCKET_PREFIX_0 + prefix;
+    while (number != BUCKET_NONE && rs->buckets[number].chain_min < search->best) {
+        search_bucket(rs, number, search);
+        number = rs->buckets[number].parent;
+    }
+}
+
+static void search_entry(const struct ruleset *rs, const struct name_entry *entry,
+                         enum name_use allow, enum name_use deny, unsigned sides,
+                         struct search *search)
+{
+    if ((sides & SIDE_ALLOW) != 0 && entry->bucket[allow] != BUCKET_NONE) {
+        search_bucket(rs, entry->bucket[allow], search);
+    }
+    if ((sides & SIDE_DENY) != 0 && entry->bucket[deny] != BUCKET_NONE) {
+        search_bucket(rs, entry->bucket[deny], search);
+    }
+}
+
+void ruleset_search_name(const struct ruleset *rs, const char *name, size_t len, unsigned sides,
+                         struct search *search)
+{
+    const struct name_entry *entry = name_map_find(&rs->names, name, len);
+    if (entry != NULL) {
+        search_entry(rs, entry, NAME_EXACT_ALLOW, NAME_EXACT_DENY, sides, search);
+    }
+    struct name_walk walk = name_walk_start(&rs->names, name, len);
+    while ((entry = name_walk_next(&walk)) != NULL) {
+        search_entry(rs, entry, NAME_BELOW_ALLOW, NAME_BELOW_DENY, sides, search);
+    }
+}
+
+void ruleset_free(struct ruleset *rs)
+{
+    arena_free(&rs->arena);
+    *rs = (struct ruleset){0};
+}

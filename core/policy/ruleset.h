@@ -1,0 +1,124 @@
+/* The compiled form of a rule list: immutable tables that answer "which rule comes first" without
+ * walking the list.
+ *
+ * Theory of operation. Rules with the same destination (the same prefix, group, name, …) share a
+ * bucket. An address or a name belongs to few buckets: `*`, one group, the prefixes around the
+ * address, the exact name, the suffixes above it. For each class (direction and protocol) a bucket
+ * has a port map, which gives its first rule at a port. The rule that decides is the lowest that
+ * any of these buckets gives. Rules with a function (`when`) may turn out not to match, so they are
+ * not in the port maps but in a list of their own, scanned only where such a rule could decide.
+ *
+ * Rules are numbered from 0 in here. */
+#ifndef LN_POLICY_RULESET_H
+#define LN_POLICY_RULESET_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/arena.h"
+#include "lunette/policy.h"
+#include "policy/name_map.h"
+#include "policy/plan.h"
+#include "policy/port_map.h"
+#include "policy/prefix_map.h"
+
+enum { CLASSES = 8, CLASS_NONE = 0xff };
+
+static inline unsigned class_of(ln_direction direction, ln_protocol protocol)
+{
+    return (unsigned)direction * 4u + (unsigned)protocol;
+}
+
+struct bucket {
+    uint32_t min_rule;  /* the lowest of all its rules */
+    uint32_t chain_min; /* … of its own and of those of every bucket around it */
+    uint32_t parent;    /* prefixes: the bucket of the closest enclosing prefix, or BUCKET_NONE */
+    uint32_t first_map; /* its port maps lie in a row */
+    /* The rule that decides without a connection: for names the one for a DNS query, for prefixes
+     * and groups the one for an address in a DNS answer; else RULE_NONE. */
+    uint32_t answer_rule;
+    uint32_t first_function, n_functions; /* its rules with `when`, ascending, in functions[] */
+    uint8_t map[CLASSES];                 /* added to first_map; CLASS_NONE: no rule */
+};
+
+/* Numbers of the buckets: `*`, the groups, the prefixes as numbered by their map, the names. */
+enum { BUCKET_ANY, BUCKET_GROUP_0, BUCKET_PREFIX_0 = BUCKET_GROUP_0 + LN_GROUPS };
+
+struct ruleset {
+    struct arena arena;   /* owns all tables, but not the rules; a cap set before stays */
+    const ln_rule *rules; /* borrowed */
+    uint32_t n_rules;
+    struct bucket *buckets;
+    uint32_t n_buckets;
+    uint32_t *functions;
+    uint32_t n_functions;
+    struct port_table ports;
+    struct prefix_map prefixes;
+    struct name_map names;
+    /* Egress TCP: the first rule by name, of any name, that denies and that rejects: what a name
+     * not seen yet could bring about. Numbers of port maps. */
+    uint32_t deny_by_name, reject_by_name;
+};
+
+/* Compiles `n_rules` rules, which must outlive the ruleset. `rs` is zero but for arena.cap. `key`
+ * keys the map of names. Returns 0, or -ENOMEM (also for more rules than fit in 32 bits) and then
+ * nothing is left to free. */
+int ruleset_compile(struct ruleset *rs, const ln_rule *rules, size_t n_rules, struct hash_key key);
+void ruleset_free(struct ruleset *rs);
+
+/* What a search looks for. */
+enum search_kind {
+    SEARCH_FIXED,     /* rules without `when` */
+    SEARCH_FUNCTIONS, /* rules with `when` */
+    SEARCH_ANSWER     /* rules that decide without a connection */
+};
+
+/* One search: each call below lowers `best` where one of its buckets has a lower rule. */
+struct search {
+    enum search_kind kind;
+    ln_direction direction;
+    ln_protocol protocol;
+    uint16_t port;
+    uint32_t from; /* SEARCH_FUNCTIONS: the lowest rule that counts */
+    uint32_t best; /* start with RULE_NONE, or with the first rule too high */
+};
+
+/* Which rules by name a search visits. */
+enum { SIDE_ALLOW = 1, SIDE_DENY = 2 };
+
+void ruleset_search_any(const struct ruleset *rs, struct search *search);
+void ruleset_search_group(const struct ruleset *rs, ln_group group, struct search *search);
+void ruleset_search_prefixes(const struct ruleset *rs, const ln_addr *addr, struct search *search);
+void ruleset_search_name(const struct ruleset *rs, const char *name, size_t len, unsigned sides,
+                         struct search *search);
+
+/* The static part of a rule but for its destination, in the order in which it is explained. */
+static inline bool rule_has_direction(const ln_rule *rule, ln_direction direction)
+{
+    return (rule->directions & LN_DIRECTION_BIT(direction)) != 0;
+}
+static inline bool rule_has_protocol(const ln_rule *rule, ln_protocol protocol)
+{
+    return (rule->protocols & LN_PROTOCOL_BIT(protocol)) != 0;
+}
+/* A rule with ports never matches ICMP. */
+bool rule_has_port(const ln_rule *rule, ln_protocol protocol, uint16_t port);
+/* Whether it is a rule by name. */
+static inline bool rule_is_by_name(const ln_rule *rule)
+{
+    return rule->destination.kind == LN_DEST_DOMAIN || rule->destination.kind == LN_DEST_SUFFIX;
+}
+
+/* A policy: the plan it was made from, which owns the rules, and their compiled form. */
+struct ln_policy {
+    uint32_t references;
+    struct plan plan;
+    struct ruleset ruleset;
+    ln_handlers handlers;
+};
+
+/* Makes a policy with one reference from a plan, which it owns from success on (*plan is then
+ * empty), as with `handlers` (may be NULL). Returns 0 or -ENOMEM. */
+int policy_from_plan(struct plan *plan, const ln_handlers *handlers, ln_policy **ret);
+
+#endif
