@@ -1,0 +1,42 @@
+/* Admission: whether a flow may be, and telling what became of it. The one place of the datapath
+ * that asks the policy. */
+#ifndef LN_FLOW_ADMISSION_H
+#define LN_FLOW_ADMISSION_H
+
+#include "base/events.h"
+#include "flow/table.h"
+#include "lunette/policy.h"
+
+struct admission {
+    ln_policy *policy; /* a reference of ours */
+    ln_pins *pins;
+    ln_host_addrs host;
+    struct events *events;
+    uint64_t *hits; /* how many flows each rule decided, [0] the default; sized for `policy` */
+};
+
+/* Takes a reference of `policy`, whose counters start at zero. -ENOMEM leaves the old one in place.
+ */
+int admission_set_policy(struct admission *admission, ln_policy *policy);
+void admission_fini(struct admission *admission);
+
+/* Judges the flow of `key`. `claimed` only with LN_NAME_SHOWN. */
+void admission_judge(const struct admission *admission, const struct flow_key *key,
+                     ln_direction direction, ln_name_state name_state, const char *claimed,
+                     bool claimed_is_host, uint32_t flows, uint64_t now_ns, ln_decision *ret);
+
+/* What a decision of this flow means on the wire, with deny_mode taken into account. */
+ln_action admission_wire_action(const struct admission *admission, const ln_decision *decision);
+
+/* Tells flow_open or flow_denied, by flow->decision, and counts the rule. `name` may be NULL: then
+ * the first name pinned to the address is told, if any. `reason` overrides the decision's own;
+ * NULL: that. */
+void admission_tell_verdict(struct admission *admission, const struct flow *flow, const char *name,
+                            const char *reason, uint64_t now_ns);
+/* Tells flow_close with the flow's counters. */
+void admission_tell_close(struct admission *admission, const struct flow *flow, const char *reason);
+
+/* "tcp", "udp", "icmpv4", "icmpv6" by IP protocol number. */
+ln_protocol admission_protocol(uint8_t ip_protocol);
+
+#endif
