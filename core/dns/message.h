@@ -1,0 +1,111 @@
+/* DNS messages as bytes (RFC 1035, 6891): what a decision about a query needs, and the small
+ * messages that lunette writes itself. No allocation; records of answers are answer.h's. */
+#ifndef LN_DNS_MESSAGE_H
+#define LN_DNS_MESSAGE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "lunette/policy.h"
+
+#define DNS_HEADER_LEN    12u
+#define DNS_NAME_WIRE_MAX 255u  /* RFC 1035 section 2.3.4 */
+#define DNS_NAME_TEXT_MAX 1024u /* any name as text, every byte escaped, and the terminator */
+#define DNS_UDP_MIN       512u  /* what every asker takes, RFC 1035 section 4.2.1 */
+#define DNS_UDP_SIZE      1232u /* what lunette announces: fits any path without fragments */
+#define DNS_MESSAGE_MAX   65535u
+#define DNS_SMALL_MAX     320u /* any message that dns_query_write() and dns_reply_*() write */
+#define DNS_TYPE_TEXT_MAX 12u  /* "TYPE65535" and the terminator, likewise "RCODE4095" */
+
+enum {
+    DNS_FLAG_QR = 0x8000,
+    DNS_FLAG_OPCODE = 0x7800,
+    DNS_FLAG_AA = 0x0400,
+    DNS_FLAG_TC = 0x0200,
+    DNS_FLAG_RD = 0x0100,
+    DNS_FLAG_RA = 0x0080,
+    DNS_FLAG_AD = 0x0020,
+    DNS_FLAG_CD = 0x0010,
+    DNS_FLAG_RCODE = 0x000f
+};
+
+enum {
+    DNS_TYPE_A = 1,
+    DNS_TYPE_CNAME = 5,
+    DNS_TYPE_AAAA = 28,
+    DNS_TYPE_DNAME = 39,
+    DNS_TYPE_OPT = 41,
+    DNS_TYPE_RRSIG = 46,
+    DNS_TYPE_SVCB = 64,
+    DNS_TYPE_HTTPS = 65,
+    DNS_CLASS_IN = 1
+};
+
+enum {
+    DNS_NOERROR = 0,
+    DNS_FORMERR = 1,
+    DNS_SERVFAIL = 2,
+    DNS_NXDOMAIN = 3,
+    DNS_NOTIMP = 4,
+    DNS_REFUSED = 5,
+    DNS_BADVERS = 16 /* extended: needs EDNS */
+};
+
+struct dns_question {
+    uint8_t wire[DNS_NAME_WIRE_MAX]; /* the name as the asker wrote it, uncompressed */
+    uint8_t wire_len;
+    char name[LN_NAME_MAX + 1]; /* canonical; "" for the root, and where `odd` */
+    bool odd;                   /* holds bytes that a host name cannot hold: no rule matches it */
+    uint16_t type, class_;
+};
+
+struct dns_query {
+    uint16_t id, flags; /* the header's */
+    bool has_question;
+    bool edns, dnssec_ok; /* an OPT record was there; its DO bit */
+    uint16_t udp_size;    /* what the asker takes over UDP, at least DNS_UDP_MIN */
+    struct dns_question question;
+};
+
+/* Reads a query strictly: header, exactly one question, records that end where the message ends, at
+ * most one OPT. Records other than OPT are skipped, not kept. Returns the response code: 0, or
+ * DNS_FORMERR, DNS_NOTIMP or DNS_BADVERS with *ret filled as far as an error reply needs it; or
+ * -EBADMSG when nothing can be answered (no header, or a response), *ret untouched. */
+int dns_query_parse(const uint8_t *msg, size_t len, struct dns_query *ret);
+
+/* Writes the query that leaves: `id`, the flags RD, AD and CD, the question in lower case, and an
+ * OPT of our own with the asker's DO bit. No other byte of the asker's message. Returns the
+ * length. */
+size_t dns_query_write(const struct dns_query *query, uint16_t id, uint8_t dst[DNS_SMALL_MAX]);
+
+/* Writes a reply without records: `rcode` (extended ones need query->edns), TC when `truncated`.
+ * Returns the length. */
+size_t dns_reply_write(const struct dns_query *query, unsigned rcode, bool truncated,
+                       uint8_t dst[DNS_SMALL_MAX]);
+
+/* Writes a reply with one A or AAAA record, after the family of `addr`; `ttl_s` in seconds. Returns
+ * the length. */
+size_t dns_reply_write_address(const struct dns_query *query, const ln_addr *addr, uint32_t ttl_s,
+                               uint8_t dst[DNS_SMALL_MAX]);
+
+/* Whether `msg` is a whole, well-formed response to `question` asked as `id`: header, the same
+ * single question (names compared without case), records that end where the message ends, at most
+ * one OPT. A truncated response may end early (RFC 2181 section 9). Writes its flags. */
+bool dns_answer_matches(const struct dns_question *question, uint16_t id, const uint8_t *msg,
+                        size_t len, uint16_t *ret_flags);
+
+/* Writes an uncompressed, well-formed wire name of `len` bytes as canonical text: lower case, no
+ * trailing dot, and every byte that a host name cannot hold as \DDD (RFC 1035 section 5.1). Returns
+ * whether there was no such byte. */
+bool dns_name_text(const uint8_t *wire, size_t len, char dst[DNS_NAME_TEXT_MAX]);
+
+/* Whether two uncompressed wire names are equal without case (RFC 4343). */
+bool dns_name_equal(const uint8_t *a, size_t a_len, const uint8_t *b, size_t b_len);
+
+/* "AAAA", or "TYPE1234" (RFC 3597 section 5) put into `dst`. */
+const char *dns_type_name(uint16_t type, char dst[DNS_TYPE_TEXT_MAX]);
+/* "NXDOMAIN", or "RCODE11" put into `dst`. */
+const char *dns_rcode_name(unsigned rcode, char dst[DNS_TYPE_TEXT_MAX]);
+
+#endif
