@@ -1,0 +1,180 @@
+--- From a configuration as people write it to the plain table that is validated: chains, lists in
+--- lists, one-line rules and presets become plain rules. Everything else, mistakes included, is passed
+--- on as it is; validation tells all of them at once.
+---
+--- Positions travel beside the tables, not in them: a mark says where a table and its fields are
+--- written.
+
+local presets = require "lunette.presets"
+local profiles = require "lunette.profiles"
+local rules = require "lunette.rules"
+
+local M = {}
+
+---@class lunette.Mark
+---@field file? string
+---@field line? integer
+---@field origin? string the user's own path of the table: "rules[3]"
+---@field lines table<string|integer, integer> of the fields, where known
+
+---@class lunette.Problem
+---@field file? string
+---@field line? integer
+---@field field string
+---@field found? string
+---@field accepted? string
+---@field message string
+
+local DEPTH_MAX = 32 -- of tables in tables; deeper ones are refused when values are converted
+
+---@class lunette.Expansion
+---@field marks table<table, lunette.Mark>
+---@field problems lunette.Problem[]
+local Expansion = {}
+Expansion.__index = Expansion
+
+--- Marks `value` and the tables in it with the positions that `node` knows. A table that has a mark
+--- keeps it: it was written elsewhere.
+---@param node? lunette.Node
+function Expansion:mark(value, node, file, line, depth)
+  if type(value) ~= "table" or self.marks[value] or depth > DEPTH_MAX then return end
+  local fields = node and node.fields or {}
+  local mark = { file = file, line = node and node.line or line, lines = {} }
+  self.marks[value] = mark
+  for key, child in next, value do
+    local child_node = fields[key]
+    if child_node then mark.lines[key] = child_node.line end
+    self:mark(child, child_node, file, mark.lines[key] or mark.line, depth + 1)
+  end
+end
+
+function Expansion:problem(mark, field, message, found, accepted)
+  self.problems[#self.problems + 1] = {
+    file = mark.file, line = mark.line,
+    field = field, message = message, found = found, accepted = accepted,
+  }
+end
+
+--- Adds a plain rule to the expanded list.
+function Expansion:add(rule, mark)
+  self.marks[rule] = mark
+  self.list[#self.list + 1] = rule
+end
+
+--- Whether `value` is a list of destinations and not one described by its kind.
+local function is_list(value)
+  return type(value) == "table" and not rules.is_chain(value) and rawget(value, 1) ~= nil
+end
+
+--- A rule written as a table: a copy for each of its destinations.
+function Expansion:add_table(rule, origin, file, line)
+  local known = self.marks[rule] or { file = file, line = line, lines = {} }
+  local destinations = rawget(rule, "destination")
+  for _, destination in ipairs(is_list(destinations) and destinations or { false }) do
+    local copy = {}
+    for key, value in next, rule do copy[key] = value end
+    if destination then copy.destination = destination end
+    self:add(copy, { file = known.file, line = known.line, lines = known.lines, origin = origin })
+  end
+end
+
+--- One entry of `rules`, whatever it is.
+function Expansion:add_entry(entry, origin, file, line, depth)
+  if rules.is_chain(entry) then
+    local plain, chain_file, chain_line = rules.plain(entry)
+    for _, rule in ipairs(plain) do
+      self:add(rule, { file = chain_file or file, line = chain_file and chain_line or line,
+        lines = {}, origin = origin })
+    end
+  elseif type(entry) == "string" and rules.parse(entry) then
+    self:add(rules.parse(entry), { file = file, line = line, lines = {}, origin = origin })
+  elseif is_list(entry) and depth < DEPTH_MAX then
+    self:add_list(entry, origin, depth + 1)
+  elseif type(entry) == "table" then
+    self:add_table(entry, origin, file, line)
+  else
+    self.list[#self.list + 1] = entry
+    self.scalar_lines[#self.list] = line
+  end
+end
+
+--- All entries of a list of rules. A hole is a mistake of its own: what was meant to stand there, and
+--- in Lua everything behind it, would be lost without a word.
+function Expansion:add_list(list, prefix, depth)
+  local mark = self.marks[list] or { lines = {} }
+  local last = 0
+  for key in next, list do
+    if math.type(key) == "integer" and key > last then last = key end
+  end
+  local reported = 0
+  for i = 1, last do
+    local entry = rawget(list, i)
+    local origin = ("%s[%d]"):format(prefix, i)
+    local line = mark.lines[i] or mark.line
+    if entry ~= nil then
+      self:add_entry(entry, origin, mark.file, line, depth)
+    else
+      reported = reported + 1
+      self:problem({ file = mark.file, line = line }, origin,
+        "there is no rule here (is a variable misspelt?)", "nil")
+      if reported >= 16 then return end
+    end
+  end
+end
+
+--- Replaces `rules` by the expanded list. Entries under other keys are kept, for validation to refuse.
+function Expansion:expand_rules(config)
+  local list = rawget(config, "rules")
+  if type(list) ~= "table" or rules.is_chain(list) then return end
+  self.list, self.scalar_lines = {}, {}
+  self:add_list(list, "rules", 1)
+  local mark = self.marks[list] or { lines = {} }
+  for key, value in next, list do
+    if math.type(key) ~= "integer" or key < 1 then self.list[key] = value end
+  end
+  self.marks[self.list] = { file = mark.file, line = mark.line, lines = self.scalar_lines }
+  config.rules = self.list
+end
+
+--- Replaces `policy = "NAME"` by what the preset stands for, where nothing stands in its way.
+function Expansion:expand_preset(config, mark)
+  local name = rawget(config, "policy")
+  local preset = type(name) == "string" and presets[name]
+  if not preset or config.rules ~= nil or config.default_egress ~= nil or config.default_ingress ~= nil then
+    return
+  end
+  config.policy = nil
+  local line = mark.lines.policy or mark.line
+  for key, value in next, preset() do
+    config[key] = value
+    mark.lines[key] = line
+    self:mark(value, nil, mark.file, line, 1)
+  end
+end
+
+--- Expands a configuration.
+---@param config any what the policy returned
+---@param at { file?: string, line?: integer, node?: lunette.Node, marks?: table } where it was written
+---@return any config a plain table where `config` was a table
+---@return table<table, lunette.Mark> marks
+---@return lunette.Problem[] problems
+function M.expand(config, at)
+  local self = setmetatable({ marks = at.marks or {}, problems = {} }, Expansion)
+  if type(config) ~= "table" or rules.is_chain(config) then
+    return config, self.marks, self.problems
+  end
+  self:mark(config, at.node, at.file, at.line, 0)
+  local mark = self.marks[config]
+  local expanded = {}
+  if profiles.is_profiles(config) then
+    expanded.rules = config
+  else
+    for key, value in next, config do expanded[key] = value end
+  end
+  self.marks[expanded] = mark
+  self:expand_preset(expanded, mark)
+  self:expand_rules(expanded)
+  return expanded, self.marks, self.problems
+end
+
+return M
