@@ -6,7 +6,7 @@ internet.py host DIR        on the host: servers on loopback that nobody may rea
 Logs, one line an entry, written at once:
   packets.log   PROTOCOL DESTINATION PORT   the first packet of a TCP connection, every other packet of any protocol
   queries.log   TRANSPORT RESOLVER NAME TYPE
-  streams.log   DESTINATION PORT EVENT      accept, first=HEX (the first bytes), eof, reset
+  streams.log   DESTINATION PORT EVENT      accept, request HOST, eof, reset
   host.log      PROTOCOL ADDRESS PORT
 """
 import asyncio
@@ -218,13 +218,13 @@ PATTERN = hashlib.sha256(b"lunette").digest() * 32768  # 1 MiB
 def served(streams, handler):
     async def serve(reader, writer):
         local = writer.get_extra_info("sockname")
-        where = (local[0].removeprefix("::ffff:"), local[1])
-        streams.write(*where, "accept")
+        where = (local[0].removeprefix("::ffff:"), local[1], streams)
+        streams.write(where[0], where[1], "accept")
         try:
             await handler(reader, writer, where)
-            streams.write(*where, "eof")
+            streams.write(where[0], where[1], "eof")
         except (ConnectionError, asyncio.IncompleteReadError, OSError):
-            streams.write(*where, "reset")
+            streams.write(where[0], where[1], "reset")
         finally:
             writer.close()
     return serve
@@ -267,6 +267,7 @@ async def http(reader, writer, where):
         lines = head.decode("latin-1").split("\r\n")
         method, path, _ = lines[0].split(" ", 2)
         headers = {k.lower(): v.strip() for k, _, v in (line.partition(":") for line in lines[1:] if line)}
+        where[2].write(where[0], where[1], "request", headers.get("host", "-"))
         if method == "PUT":
             if headers.get("expect", "").lower() == "100-continue":
                 writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
@@ -389,7 +390,7 @@ async def host():
     log = Log("host.log")
 
     async def noticed(reader, writer, where):
-        log.write("tcp", *where)
+        log.write("tcp", where[0], where[1])
         writer.write(reply(b"the host's own\n", close=True))
         await writer.drain()
     for address in ("127.0.0.1", "::1"):
