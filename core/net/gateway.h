@@ -1,24 +1,30 @@
 /* The gateway's insides, shared by the files of net/ that make it: gateway.c (life, frames in),
- * tcp_flow.c, datagram.c, name_service.c. */
+ * refusal.c (refusals, drops, room), tcp_flow.c, datagram.c, name_service.c. */
 #ifndef LN_NET_GATEWAY_H
 #define LN_NET_GATEWAY_H
 
 #include "base/events.h"
-#include "dns/server.h"
 #include "flow/admission.h"
 #include "flow/table.h"
 #include "lunette/gateway.h"
-#include "net/dns_upstream.h"
-#include "net/echo6.h"
 #include "net/loop.h"
-#include "net/slirp.h"
+#include "packet/build.h"
 #include "packet/fragments.h"
 #include "packet/packet.h"
 #include "stack/tcp.h"
 
-#define GATEWAY_HOST_ADDRS 64   /* addresses of the machine that count as `host` */
-#define GATEWAY_DENIED_MAX 1024 /* refused flows remembered */
-#define GATEWAY_DENIED_NS  (30 * SECOND_NS)
+#define GATEWAY_DENIED_MAX    1024u            /* refused flows remembered */
+#define GATEWAY_DENIED_NS     (30 * SECOND_NS) /* for how long they must be idle to be forgotten */
+#define GATEWAY_REFRESH_TICKS 10u /* seconds between looks at the machine's addresses */
+
+struct datagrams;    /* datagram.c's own state */
+struct name_service; /* name_service.c's */
+
+/* Of one thing that is counted always and told at most once a second. */
+struct muffled {
+    uint64_t untold;
+    bool quiet; /* told less than a second ago */
+};
 
 struct ln_gateway {
     struct loop loop;
@@ -27,70 +33,106 @@ struct ln_gateway {
     struct events events;
     struct link_identity link;
     uint8_t guest_mac[6]; /* where frames go: the MAC last seen */
-    uint32_t slot;
-    bool inside; /* a callback is running: input is refused */
+    bool inside;          /* a callback of the host is running: input is refused */
+    bool turning;         /* ln_gateway_dispatch() is running, and will do what is left to do */
+    bool woken;           /* the descriptor is readable because of frames put in */
 
     struct admission admission;
-    ln_addr host_addrs[GATEWAY_HOST_ADDRS + 2];
+    ln_addr *host_addrs; /* the gateway's two, then the machine's */
     struct flow_table flows;
 
     struct tcp_link tcp;
-    bool peek_offset; /* SO_PEEK_OFF works for TCP (Linux 6.9) */
-    uint8_t *frame;   /* segments to the guest are built here */
-    uint8_t *scratch; /* where bytes go that nobody wants */
+    struct tcp_flow *tcp_ready; /* flows with more to send than their share of a turn */
+    bool peek_offset;           /* SO_PEEK_OFF works for TCP (Linux 6.9) */
+    uint8_t *frame;             /* LN_FRAME_MAX bytes: segments to the guest are built here */
     struct fragments *fragments;
-    struct slirp_host *slirp;
-    struct echo6 *echo6;
-    struct dns_server *dns;
-    struct dns_upstream *dns_upstream;
+    struct datagrams *datagrams;
+    struct name_service *names;
 
     struct timer tick; /* once a second: expiry */
     uint32_t ticks;
-    uint32_t limit_count; /* refused for want of room, not told yet */
+    uint32_t datagram_id; /* of the next datagram that is cut into fragments */
+    struct muffled drops[DROP_REASONS];
+    struct muffled limits;
     ln_stats stats;
 };
 
+/* ---- gateway.c ---- */
+
 /* For the command line: its own descriptors are watched in the same loop. */
 struct loop *gateway_loop(ln_gateway *gw);
-
+/* ln_gateway_dispatch() that waits up to `timeout_ms` (-1: for ever) for work. */
+int gateway_turn(ln_gateway *gw, int timeout_ms);
 /* Sends a frame to the guest. Returns what the host's send_frame did. */
 int gateway_send(ln_gateway *gw, const ln_frame *frame);
-/* Likewise an IP packet behind an Ethernet header that is only reserved; fragments what exceeds the
- * MTU. */
+/* Sends an IP packet that stands behind ETH_LEN bytes of room for its Ethernet header; `len` counts
+ * both. What exceeds the MTU is cut into fragments. */
 void gateway_send_packet(ln_gateway *gw, uint8_t *frame, size_t len);
-void gateway_drop(ln_gateway *gw, enum drop_reason reason);
-/* Counts one refusal for want of room; told once a second. */
-void gateway_over_limit(ln_gateway *gw);
-/* Refuses a new flow: remembers it, tells it once, answers by deny_mode. `name` is what was shown,
- * or NULL. */
-void gateway_refuse(ln_gateway *gw, const struct flow_key *key, const struct packet *packet,
-                    const ln_decision *decision, const char *reason);
-/* What a refused flow gets on the wire, at every packet. */
-void gateway_answer_refused(ln_gateway *gw, const struct flow *flow, const struct packet *packet);
-/* Makes room for one flow more of a class. False: there is none. */
-bool gateway_make_room(ln_gateway *gw, enum flow_class flow_class);
+/* Answers a packet of the guest with an ICMP error, where one may be sent. */
+void gateway_send_icmp_error(ln_gateway *gw, const struct packet *packet, enum icmp_error error,
+                             uint32_t mtu);
+/* The flow of a packet of the guest: TCP, UDP, or an echo request. */
 struct flow_key gateway_key(const struct packet *packet);
+/* Judges a flow by its key, egress, with the clock of this turn. */
+void gateway_judge(const ln_gateway *gw, const struct flow_key *key, ln_name_state name_state,
+                   const char *claimed, bool claimed_is_host, ln_decision *ret);
 
-/* tcp_flow.c */
+/* ---- refusal.c ---- */
+
+/* Counts a frame or datagram that is not let in; told at most once a second for each reason. */
+void gateway_drop(ln_gateway *gw, enum drop_reason reason);
+/* Counts one refusal for want of room; told at most once a second. */
+void gateway_over_limit(ln_gateway *gw);
+/* Tells what was only counted. Once a second. */
+void gateway_tell_muffled(ln_gateway *gw);
+/* Makes room for one flow more of a class, at the cost of the same protocol's flows that are over
+ * or not yet open. False: there is none (told as a limit). */
+bool gateway_make_room(ln_gateway *gw, enum flow_class flow_class);
+/* Refuses a flow that is not in the table: remembers it, tells it (once until it was idle for 30 s)
+ * and, with a packet, answers that. `name` is what was shown, or NULL; `reason` overrides the
+ * decision's, NULL: that. */
+void gateway_refuse(ln_gateway *gw, const struct flow_key *key, const struct packet *packet,
+                    const ln_decision *decision, const char *name, const char *reason);
+/* A packet of a flow in FLOW_DENIED. Returns false when the flow may be now: it was forgotten, and
+ * the packet is to be taken as a new flow's. */
+bool gateway_refused_again(ln_gateway *gw, struct flow *flow, const struct packet *packet);
+/* Forgets refused flows: all, or those idle for long enough. */
+void gateway_forget_refused(ln_gateway *gw, bool all);
+/* Ends a flow of any kind, and frees it. */
+void gateway_destroy_flow(ln_gateway *gw, struct flow *flow, const char *reason);
+
+/* ---- tcp_flow.c: TCP, but for port 53 ---- */
+
+/* A segment. `flow` is its flow in the table, never a refused one; NULL: there is none yet. */
 void tcp_flow_input(ln_gateway *gw, struct flow *flow, const struct packet *packet);
-void tcp_flow_destroy(struct flow *flow, const char *reason);
+/* Ends it: an RST to the host, and one to the guest where the handshake was complete. */
+void tcp_flow_destroy(ln_gateway *gw, struct flow *flow, const char *reason);
 /* After a reload: ends the flow when the policy denies it now. */
 void tcp_flow_rejudge(ln_gateway *gw, struct flow *flow);
+/* Goes on with the flows that had more to send than their share of the last turn. */
+void tcp_flow_resume(ln_gateway *gw);
 
-/* datagram.c */
+/* ---- datagram.c: UDP and ICMP echo ---- */
+
+int datagram_start(ln_gateway *gw, ln_error *reterr);
+void datagram_stop(ln_gateway *gw);
+/* A datagram or echo request. `flow` as for tcp_flow_input(); when NULL, it is judged here. */
 void datagram_input(ln_gateway *gw, struct flow *flow, const struct packet *packet);
 void datagram_destroy(ln_gateway *gw, struct flow *flow, const char *reason);
 void datagram_rejudge(ln_gateway *gw, struct flow *flow);
+/* Once a second. */
 void datagram_expire(ln_gateway *gw);
-int datagram_start(ln_gateway *gw, ln_error *reterr);
-void datagram_stop(ln_gateway *gw);
 
-/* name_service.c */
+/* ---- name_service.c: port 53, whatever address it is of ---- */
+
 int name_service_start(ln_gateway *gw, const char *resolv_conf, ln_error *reterr);
 void name_service_stop(ln_gateway *gw);
+/* The policy was swapped: its nameservers and limits are taken up. */
+void name_service_reload(ln_gateway *gw);
 void name_service_udp(ln_gateway *gw, const struct packet *packet);
-/* A TCP connection to port 53: its far side is the resolver itself. */
-void name_service_tcp(ln_gateway *gw, const struct packet *syn);
-void name_service_tcp_input(struct flow *flow, const struct packet *packet);
+/* A segment to port 53: the far side of such a connection is the resolver itself. `flow` as for
+ * tcp_flow_input(). */
+void name_service_tcp_input(ln_gateway *gw, struct flow *flow, const struct packet *packet);
+void name_service_tcp_destroy(ln_gateway *gw, struct flow *flow, const char *reason);
 
 #endif
