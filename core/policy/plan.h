@@ -4,6 +4,7 @@
 #define LN_POLICY_PLAN_H
 
 #include "base/arena.h"
+#include "base/problems.h"
 #include "base/value.h"
 #include "lunette/policy.h"
 
@@ -20,10 +21,5 @@ struct plan {
  * initialised. */
 int plan_build(const struct ln_value *config, struct plan *plan, ln_problems *problems);
 void plan_free(struct plan *plan);
-
-/* Adds a problem; strings are copied. `found` and `accepted` may be NULL. Returns -ENOMEM or 0. */
-int problems_add(ln_problems *problems, const char *file, int line, const char *field,
-                 const char *found, const char *accepted, const char *format, ...)
-    __attribute__((format(printf, 7, 8)));
 
 #endif

@@ -7,7 +7,7 @@
 
 #include "base/bytes.h"
 
-enum { V4_BITS = 96, MAX_NESTED = 129 /* one of each length from 0 to 128 */ };
+enum { MAX_NESTED = 129 /* one of each length from 0 to 128 */ };
 
 /* A place in the space of one family. */
 struct point {
@@ -76,15 +76,10 @@ static bool point_next(struct point *point, bool v4)
     return point->high != 0 || point->low != 0;
 }
 
-bool prefix_is_v4(const ln_prefix *prefix)
-{
-    return prefix->bits >= V4_BITS && ln_addr_is_v4(&prefix->addr);
-}
-
 int prefix_compare(const ln_prefix *a, const ln_prefix *b)
 {
-    bool a4 = prefix_is_v4(a);
-    bool b4 = prefix_is_v4(b);
+    bool a4 = ln_prefix_is_v4(a);
+    bool b4 = ln_prefix_is_v4(b);
     if (a4 != b4) {
         return a4 ? -1 : 1;
     }
@@ -190,7 +185,7 @@ int prefix_map_build(struct prefix_map *map, struct arena *arena, const ln_prefi
                      uint32_t n, uint32_t *parents)
 {
     uint32_t n_v4 = 0;
-    while (n_v4 < n && prefix_is_v4(&prefixes[n_v4])) {
+    while (n_v4 < n && ln_prefix_is_v4(&prefixes[n_v4])) {
         n_v4++;
     }
     int r = build_space(&map->v4, arena, true, prefixes, 0, n_v4, parents);

@@ -31,8 +31,6 @@ struct prefix_map {
     struct prefix_space v4, v6;
 };
 
-/* Whether the prefix is of the IPv4 space: at or below ::ffff:0:0/96. */
-bool prefix_is_v4(const ln_prefix *prefix);
 /* Order of prefix_map_build(): IPv4 first, then by address, enclosing before enclosed. */
 int prefix_compare(const ln_prefix *a, const ln_prefix *b);
 /* Builds the map of `n` distinct prefixes in the order of prefix_compare(), numbered from 0. Memory

@@ -44,7 +44,11 @@ LN_API size_t ln_addr_format(const ln_addr *addr, char dst[LN_ADDR_TEXT_MAX]);
 /* Parses "ADDR/BITS". Returns 0; -EINVAL when malformed; -ERANGE when host bits are set
  * (then *ret holds the prefix with those bits cleared). */
 LN_API int ln_prefix_parse(const char *text, size_t len, ln_prefix *ret);
+/* Writes the canonical text. Returns its length. */
 LN_API size_t ln_prefix_format(const ln_prefix *prefix, char dst[LN_PREFIX_TEXT_MAX]);
+/* Whether the prefix is of IPv4: at or below ::ffff:0:0/96. */
+LN_API bool ln_prefix_is_v4(const ln_prefix *prefix);
+/* Whether `addr` is in the prefix. The two families are apart: ::/0 holds no IPv4 address. */
 LN_API bool ln_prefix_contains(const ln_prefix *prefix, const ln_addr *addr);
 
 #ifdef __cplusplus

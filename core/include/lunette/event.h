@@ -29,8 +29,9 @@ typedef enum ln_event_kind {
     LN_EVENT_KINDS
 } ln_event_kind;
 
-/* A field that is NULL, zero or LN_EVENT_NONE is left out of the JSON, except the counters of
- * flow_close, which are always there. All pointers are borrowed until the callback returns. */
+/* A field that is NULL or zero is left out of the JSON, except the counters of flow_close, which
+ * are always there. `time` is RFC 3339 with milliseconds in UTC, `source` is "file:line". All
+ * pointers are borrowed until the callback returns. */
 typedef struct ln_event {
     uint32_t size; /* sizeof(ln_event) of the library */
     ln_event_kind kind;

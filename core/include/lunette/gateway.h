@@ -20,7 +20,9 @@ typedef struct ln_host {
     /* Takes one frame for the guest. Returns 0, or -EAGAIN when the link is full (the frame is
      * lost, as on a wire). */
     int (*send_frame)(void *user, const ln_frame *frame);
-    void (*on_event)(void *user, const ln_event *event);  /* NULL: no events */
+    /* Takes one event. Returns 0, or negative when it could not: the event is lost, which the next
+     * one tells. NULL: no events. */
+    int (*on_event)(void *user, const ln_event *event);
     uint64_t (*now_ns)(void *user);                       /* monotonic; NULL: the system's */
     void (*random)(void *user, uint8_t *dst, size_t len); /* cryptographic; NULL: the system's */
 } ln_host;
