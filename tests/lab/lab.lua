@@ -46,7 +46,7 @@ end
 ---@return lab.Result
 function M.host(command, seconds)
   local out, err = M.file(".out", ""), M.file(".err", "")
-  local _, _, status = os.execute(("timeout -k 5 %d sh -c %s >%s 2>%s </dev/null")
+  local _, _, status = os.execute(("env -u LD_PRELOAD -u ASAN_OPTIONS timeout -k 5 %d sh -c %s >%s 2>%s </dev/null")
     :format(seconds or 60, quote(command), out, err))
   return { status = status, out = slurp(out), err = slurp(err) }
 end
