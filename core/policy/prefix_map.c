@@ -25,17 +25,12 @@ struct sweep {
     uint32_t n_open;
 };
 
-static uint64_t load_be64(const uint8_t *p)
-{
-    return (uint64_t)get_be32(p) << 32 | get_be32(p + 4);
-}
-
 static struct point point_of(const ln_addr *addr, bool v4)
 {
     if (v4) {
         return (struct point){.high = get_be32(addr->bytes + 12), .low = 0};
     }
-    return (struct point){.high = load_be64(addr->bytes), .low = load_be64(addr->bytes + 8)};
+    return (struct point){.high = get_be64(addr->bytes), .low = get_be64(addr->bytes + 8)};
 }
 
 static int point_compare(struct point a, struct point b)
