@@ -9,7 +9,7 @@
  * tail. Adding a pin or holding its address moves the name to the head of the queue, or out of it.
  *
  * Reading ignores expired pins; ln_pins_expire() only gives their memory back, and looks at a
- * bounded number of pins each time. */
+ * bounded number of them each time. */
 #include "policy/pins.h"
 
 #include <errno.h>
@@ -18,7 +18,7 @@
 
 #include "base/hash.h"
 
-enum { TABLE_MIN = 16, SWEEP_PINS = 512 };
+enum { TABLE_MIN = 16, SWEEP_WORK = 512 /* slots and pins of one ln_pins_expire() */ };
 
 /* First member of whatever is in a table. */
 struct node {
@@ -490,17 +490,141 @@ void ln_pins_hold(ln_pins *pins, const ln_addr *addr)
 {
     struct pin_addr *at = find_addr(pins, addr, hash_addr(pins, addr));
     if (at != NULL && at->holds == 0) {
-        /* What is dead already is not to come alive again by being held. */
-        at->holds++;
-        at->holds--;
+        addr_expire(pins, at, pins->now_ns); /* what is dead must not come alive by being held */
     }
     at = addr_get(pins, addr);
-    if (at == NULL) {
+    if (at == NULL || at->holds++ > 0) {
+        return; /* without memory the pins only die earlier */
+    }
+    for (struct pin *pin = at->pins; pin != NULL; pin = pin->addr_next) {
+        name_hold(pins, pin->name);
+    }
+}
+
+void ln_pins_release(ln_pins *pins, const ln_addr *addr, uint64_t now_ns)
+{
+    tell_time(pins, now_ns);
+    struct pin_addr *at = find_addr(pins, addr, hash_addr(pins, addr));
+    if (at == NULL || at->holds == 0 || --at->holds > 0) {
         return;
     }
-    if (at->holds++ == 0) {
-        for (struct pin *pin = at->pins; pin != NULL; pin = pin->addr_next) {
-            name_hold(pins, pin->name);
+    for (struct pin *pin = at->pins; pin != NULL; pin = pin->addr_next) {
+        name_release(pins, pin->name);
+    }
+    if (at->pins != NULL) {
+        addr_expire(pins, at, pins->now_ns);
+    } else {
+        addr_drop_if_unused(pins, at);
+    }
+}
+
+void ln_pins_expire(ln_pins *pins, uint64_t now_ns)
+{
+    tell_time(pins, now_ns);
+    size_t work = 0;
+    for (size_t i = 0; i < pins->names.n_slots && work < SWEEP_WORK; i++) {
+        size_t slot = pins->sweep++ & (pins->names.n_slots - 1);
+        work++;
+        struct node *next;
+        for (struct node *node = pins->names.slots[slot]; node != NULL; node = next) {
+            next = node->chain;
+            work += ((struct pin_name *)node)->n_pins;
+            name_expire(pins, (struct pin_name *)node, pins->now_ns);
         }
     }
+}
+
+bool ln_pins_revoke(ln_pins *pins, const char *text)
+{
+    size_t len = strlen(text);
+    struct pin_name *name = find_name(pins, text, len, hash_bytes(&pins->key, text, len));
+    if (name == NULL) {
+        return false;
+    }
+    name_drop(pins, name);
+    return true;
+}
+
+bool ln_pins_has(const ln_pins *pins, const char *text, const ln_addr *addr, uint64_t now_ns)
+{
+    return pins_has(pins, text, strlen(text), addr, now_ns);
+}
+
+size_t ln_pins_names(const ln_pins *pins, const ln_addr *addr, uint64_t now_ns, const char **names,
+                     size_t max)
+{
+    struct pin_walk walk = pins_walk(pins, addr, now_ns);
+    size_t n = 0;
+    size_t len;
+    while (n < max && (names[n] = pins_walk_next(&walk, &len)) != NULL) {
+        n++;
+    }
+    return n;
+}
+
+void ln_pins_each(const ln_pins *pins, uint64_t now_ns,
+                  void (*visit)(void *user, const char *name, const ln_addr *addr,
+                                uint64_t expires_ns),
+                  void *user)
+{
+    for (size_t i = 0; i < pins->names.n_slots; i++) {
+        for (struct node *node = pins->names.slots[i]; node != NULL; node = node->chain) {
+            struct pin_name *name = (struct pin_name *)node;
+            for (struct pin *pin = name->pins; pin != NULL; pin = pin->name_next) {
+                if (pin_is_live(pin, now_ns)) {
+                    visit(user, name->text, &pin->addr->addr, pin->expires_ns);
+                }
+            }
+        }
+    }
+}
+
+/* ---- as the evaluator reads them ---- */
+
+bool pins_has(const ln_pins *pins, const char *text, size_t len, const ln_addr *addr,
+              uint64_t now_ns)
+{
+    if (pins == NULL) {
+        return false;
+    }
+    struct pin_name *name = find_name(pins, text, len, hash_bytes(&pins->key, text, len));
+    struct pin *pin = name == NULL ? NULL : pin_of(name, addr);
+    return pin != NULL && pin_is_live(pin, now_ns);
+}
+
+struct pin_walk pins_walk(const ln_pins *pins, const ln_addr *addr, uint64_t now_ns)
+{
+    struct pin_walk walk = {.now_ns = now_ns};
+    if (pins != NULL && pins->names.count > 0) {
+        const struct pin_addr *at = find_addr(pins, addr, hash_addr(pins, addr));
+        walk.at = at == NULL ? NULL : at->pins;
+    }
+    return walk;
+}
+
+const char *pins_walk_next(struct pin_walk *walk, size_t *ret_len)
+{
+    const struct pin *pin = walk->at;
+    while (pin != NULL && !pin_is_live(pin, walk->now_ns)) {
+        pin = pin->addr_next;
+    }
+    if (pin == NULL) {
+        walk->at = NULL;
+        return NULL;
+    }
+    walk->at = pin->addr_next;
+    *ret_len = pin->name->len;
+    return pin->name->text;
+}
+
+const char *const *pins_list(const ln_pins *pins, struct pin_walk walk, size_t *ret_n)
+{
+    size_t n = 0;
+    size_t len;
+    const char *name;
+    while ((name = pins_walk_next(&walk, &len)) != NULL) {
+        pins->list[n++] = name; /* list_reserve() made room */
+    }
+    *ret_n = n;
+    return n == 0 ? NULL : pins->list;
 }

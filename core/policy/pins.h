@@ -8,6 +8,10 @@
 
 #include "lunette/policy.h"
 
+/* ln_pins_has() for a name of known length; `pins` may be NULL. */
+bool pins_has(const ln_pins *pins, const char *name, size_t len, const ln_addr *addr,
+              uint64_t now_ns);
+
 /* A walk over the live names of one address; copy it to walk again. Valid until the pins change. */
 struct pin_walk {
     const struct pin *at;
