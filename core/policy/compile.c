@@ -296,21 +296,25 @@ static int build_buckets(struct build *b)
             return r;
         }
     }
+    rs->group_min = RULE_NONE;
+    for (uint32_t group = 0; group < LN_GROUPS; group++) {
+        uint32_t min = rs->buckets[BUCKET_GROUP_0 + group].min_rule;
+        rs->group_min = min < rs->group_min ? min : rs->group_min;
+    }
     return 0;
 }
 
-/* The map of all rules by name of one action in egress TCP, with or without a function. */
-static int build_by_name(struct build *b, ln_action action, uint32_t *ret_map)
+static int build_closed_by_name(struct build *b)
 {
     uint32_t count = 0;
     for (uint32_t i = 0; i < b->rs->n_rules; i++) {
         const ln_rule *rule = &b->rs->rules[i];
-        if (rule_is_by_name(rule) && rule->action == action &&
+        if (rule_is_by_name(rule) && rule->action != LN_ALLOW &&
             (classes_of(rule) >> class_of(LN_EGRESS, LN_TCP) & 1) != 0) {
             b->picked[count++] = i;
         }
     }
-    return port_builder_add(&b->ports, b->rs->rules, b->picked, count, ret_map);
+    return port_builder_add(&b->ports, b->rs->rules, b->picked, count, &b->rs->closed_by_name);
 }
 
 static int build(struct build *b, struct hash_key key)
@@ -318,8 +322,7 @@ static int build(struct build *b, struct hash_key key)
     int r = assign_buckets(b, key);
     r = r < 0 ? r : gather_members(b);
     r = r < 0 ? r : build_buckets(b);
-    r = r < 0 ? r : build_by_name(b, LN_DENY, &b->rs->deny_by_name);
-    r = r < 0 ? r : build_by_name(b, LN_REJECT, &b->rs->reject_by_name);
+    r = r < 0 ? r : build_closed_by_name(b);
     return r < 0 ? r : port_builder_freeze(&b->ports, &b->rs->arena, &b->rs->ports);
 }
 

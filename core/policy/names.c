@@ -165,6 +165,7 @@ const char *ln_miss_name(ln_miss miss)
         [LN_MISS_DESTINATION] = "destination",
         [LN_MISS_NOT_RESOLVED] = "not_resolved",
         [LN_MISS_NAME] = "name",
+        [LN_MISS_NAME_UNKNOWN] = "name_unknown",
         [LN_MISS_WHEN] = "when",
     };
     static_assert(COUNT(names) == LN_MISS_KINDS, "a name for each");

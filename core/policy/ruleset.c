@@ -26,13 +26,30 @@ static void search_fixed(const struct ruleset *rs, const struct bucket *bucket,
     }
 }
 
+/* The first of the ascending numbers that is not below `from`, or `n`. */
+static uint32_t lower_bound(const uint32_t *numbers, uint32_t n, uint32_t from)
+{
+    uint32_t low = 0;
+    while (low < n) {
+        uint32_t middle = low + (n - low) / 2;
+        if (numbers[middle] < from) {
+            low = middle + 1;
+        } else {
+            n = middle;
+        }
+    }
+    return low;
+}
+
 static void search_functions(const struct ruleset *rs, const struct bucket *bucket,
                              struct search *search)
 {
     const uint32_t *functions = rs->functions + bucket->first_function;
-    for (uint32_t i = 0; i < bucket->n_functions && functions[i] < search->best; i++) {
+    uint32_t n = bucket->n_functions;
+    for (uint32_t i = lower_bound(functions, n, search->from); i < n && functions[i] < search->best;
+         i++) {
         const ln_rule *rule = &rs->rules[functions[i]];
-        if (functions[i] >= search->from && rule_has_direction(rule, search->direction) &&
+        if (rule_has_direction(rule, search->direction) &&
             rule_has_protocol(rule, search->protocol) &&
             rule_has_port(rule, search->protocol, search->port)) {
             search->best = functions[i];

@@ -55,9 +55,10 @@ struct ruleset {
     struct port_table ports;
     struct prefix_map prefixes;
     struct name_map names;
-    /* Egress TCP: the first rule by name, of any name, that denies and that rejects: what a name
-     * not seen yet could bring about. Numbers of port maps. */
-    uint32_t deny_by_name, reject_by_name;
+    uint32_t group_min; /* the lowest rule by group, or RULE_NONE */
+    /* Number of the port map of all rules by name that refuse egress TCP, with and without a
+     * function: what a name not seen yet could bring about. */
+    uint32_t closed_by_name;
 };
 
 /* Compiles `n_rules` rules, which must outlive the ruleset. `rs` is zero but for arena.cap. `key`

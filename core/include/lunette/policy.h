@@ -282,6 +282,7 @@ typedef enum ln_miss {
     LN_MISS_NOT_RESOLVED, /* a name rule, but this sandbox did not resolve that name to the address
                            */
     LN_MISS_NAME,         /* a name rule that the name shown does not match */
+    LN_MISS_NAME_UNKNOWN, /* hangs on a name not seen yet; only where the action is LN_DEFER */
     LN_MISS_WHEN,         /* the rule's function answered false */
     LN_MISS_KINDS
 } ln_miss;

@@ -1,0 +1,363 @@
+/* The evaluator: which rule decides, found in the compiled tables.
+ *
+ * Theory of operation. The lowest rule that matches decides. A rule matches by its static part, and
+ * by its destination in one of two ways.
+ *
+ * By address: `*`, a group, a prefix. Such a rule matches whatever name is shown.
+ *
+ * By name: a domain or a suffix. Names come from two places: the address has the names that this
+ * sandbox resolved to it (pinned), and the client's first bytes may show one. Which of them a rule
+ * sees depends on whether it opens or refuses:
+ *
+ *                               a rule that allows sees     a rule that refuses sees
+ *     no name is shown          the pinned names            the pinned names
+ *     the name is pinned        the name                    the name
+ *     the name is not pinned    nothing                     the name and the pinned names
+ *
+ * So an address opened for one name opens no other. A name that is merely claimed opens nothing: it
+ * makes no rule match that allows, and takes no match away from one that refuses; the verdict can
+ * only get stricter than without it. Only egress has shown names: what a peer shows to the guest is
+ * the guest's name, not the peer's, so in ingress the pins alone speak.
+ *
+ * While the name is not known yet (egress TCP), the verdict is put off if it hangs on the name: if,
+ * of all names that could still be shown, none included, some open the connection and some do not.
+ * Deny or reject makes no difference here: where nothing can open it there is nothing to wait for.
+ * The names that could be shown fall into few kinds:
+ *   - each pinned name: judged one by one;
+ *   - a stranger: a name that is neither pinned nor in any rule. Only addresses and the pinned
+ * names that refusing rules see count;
+ *   - a name that is not pinned but that a refusing rule knows. There is one for every rule by name
+ *     that refuses, so the first of them at the port (closed_by_name) tells whether any comes
+ * before what decides for a stranger. If one does, some name closes the connection. No name at all
+ * adds nothing: it opens only what one of the pinned names or a stranger opens, and closes only
+ * what one of these closes. Functions are not called before the name is known; one that could be
+ * called may say anything, or fail, which closes. If the verdict does not hang on the name it is
+ * the one without a name.
+ *
+ * A DNS query is judged as a connection to a resolver: `*` and the group `host` match by protocol
+ * and port, other addresses cannot; and rules by name see the name asked for, whatever their ports.
+ */
+#include "policy/evaluate.h"
+
+#include <string.h>
+
+#include "policy/groups.h"
+
+enum { SIDE_BOTH = SIDE_ALLOW | SIDE_DENY, DNS_PORT = 53 };
+
+/* ---- searching ---- */
+
+static struct search search_of(const struct evaluation *e, enum search_kind kind, uint32_t best)
+{
+    return (struct search){
+        .kind = kind,
+        .direction = e->query->direction,
+        .protocol = e->query->protocol,
+        .port = e->query->port,
+        .best = best,
+    };
+}
+
+static void search_address(const struct evaluation *e, struct search *search)
+{
+    const struct ruleset *rs = &e->policy->ruleset;
+    ruleset_search_any(rs, search);
+    if (rs->group_min < search->best) {
+        ruleset_search_group(rs, evaluation_group(e), search);
+    }
+    if (e->address != NULL) {
+        ruleset_search_prefixes(rs, e->address, search);
+    }
+}
+
+static void search_names(const struct evaluation *e, const struct sight *sight,
+                         struct search *search)
+{
+    const struct ruleset *rs = &e->policy->ruleset;
+    if (sight->name_sides != 0) {
+        ruleset_search_name(rs, sight->name, sight->len, sight->name_sides, search);
+    }
+    if (sight->pinned_sides != 0) {
+        struct pin_walk walk = e->pinned;
+        size_t len;
+        const char *name;
+        while ((name = pins_walk_next(&walk, &len)) != NULL) {
+            ruleset_search_name(rs, name, len, sight->pinned_sides, search);
+        }
+    }
+}
+
+/* The first rule without a function, or RULE_NONE. */
+static uint32_t first_fixed(const struct evaluation *e)
+{
+    struct search search = search_of(e, SEARCH_FIXED, RULE_NONE);
+    search_address(e, &search);
+    search_names(e, &e->sight, &search);
+    if (e->queried != NULL) {
+        search.kind = SEARCH_ANSWER;
+        ruleset_search_name(&e->policy->ruleset, e->queried, strlen(e->queried), SIDE_BOTH,
+                            &search);
+    }
+    return search.best;
+}
+
+/* The first rule with a function from `from` up to before `end`, or `end`. */
+static uint32_t first_function(const struct evaluation *e, const struct sight *sight, uint32_t from,
+                               uint32_t end)
+{
+    if (e->policy->ruleset.n_functions == 0) {
+        return end;
+    }
+    struct search search = search_of(e, SEARCH_FUNCTIONS, end);
+    search.from = from;
+    search_address(e, &search);
+    search_names(e, sight, &search);
+    return search.best;
+}
+
+/* ---- the policy's functions ---- */
+
+static ln_flow_view view_of(const struct evaluation *e)
+{
+    const ln_query *query = e->query;
+    const char *shown = query->name_state == LN_NAME_SHOWN ? query->claimed : NULL;
+    ln_flow_view view = {
+        .direction = query->direction,
+        .protocol = query->protocol,
+        .address = query->address,
+        .port = query->port,
+        .sni = query->claimed_is_host ? NULL : shown,
+        .host = query->claimed_is_host ? shown : NULL,
+        .group = evaluation_group(e),
+        .flows = query->flows,
+    };
+    if (e->queried != NULL) {
+        view.names = &e->queried;
+        view.n_names = 1;
+    } else {
+        view.names =
+            pins_list(e->pins, pins_walk(e->pins, &query->address, query->now_ns), &view.n_names);
+    }
+    return view;
+}
+
+/* Asks the rule's function: 1, 0, or negative: it failed. */
+static int ask_when(struct evaluation *e, uint32_t rule)
+{
+    const ln_handlers *handlers = &e->policy->handlers;
+    e->n_asked++;
+    if (handlers->when == NULL) {
+        return -1;
+    }
+    ln_flow_view view = view_of(e);
+    return handlers->when(handlers->user, e->policy->ruleset.rules[rule].when, &view);
+}
+
+/* Asks on_connect, if there is one. Returns whether that decided. */
+static bool ask_on_connect(const struct evaluation *e, ln_decision *ret)
+{
+    int reference = e->policy->plan.settings.on_connect;
+    if (reference == 0 || e->queried != NULL) {
+        return false;
+    }
+    const ln_handlers *handlers = &e->policy->handlers;
+    ln_flow_view view = view_of(e);
+    ln_action action = LN_DEFER;
+    int r = handlers->on_connect == NULL
+                ? -1
+                : handlers->on_connect(handlers->user, reference, &view, &action);
+    if (r == 0) {
+        return false;
+    }
+    if (r < 0 || (action != LN_ALLOW && action != LN_REJECT && action != LN_DENY)) {
+        *ret = (ln_decision){.action = LN_DENY, .reason = LN_REASON_HANDLER_ERROR};
+    } else {
+        *ret = (ln_decision){.action = action, .reason = LN_REASON_ON_CONNECT};
+    }
+    return true;
+}
+
+/* ---- deciding ---- */
+
+static ln_action action_of(const ln_policy *policy, ln_direction direction, uint32_t rule)
+{
+    const ln_settings *settings = &policy->plan.settings;
+    if (rule != RULE_NONE) {
+        return policy->ruleset.rules[rule].action;
+    }
+    return direction == LN_EGRESS ? settings->default_egress : settings->default_ingress;
+}
+
+static bool is_deny_list(const ln_policy *policy, uint32_t rule)
+{
+    return rule != RULE_NONE && policy->ruleset.rules[rule].deny_list;
+}
+
+static ln_decision decision_of(const ln_policy *policy, ln_direction direction, uint32_t rule)
+{
+    return (ln_decision){
+        .action = action_of(policy, direction, rule),
+        .rule = rule + 1, /* RULE_NONE: 0 */
+        .reason = rule == RULE_NONE            ? LN_REASON_DEFAULT
+                  : is_deny_list(policy, rule) ? LN_REASON_DENY_DOMAIN
+                                               : LN_REASON_RULE,
+    };
+}
+
+static ln_decision decide(struct evaluation *e)
+{
+    uint32_t rule = first_fixed(e);
+    ln_decision decision;
+    if (!is_deny_list(e->policy, rule) && ask_on_connect(e, &decision)) {
+        return decision;
+    }
+    uint32_t from = 0;
+    uint32_t asked;
+    while ((asked = first_function(e, &e->sight, from, rule)) != rule) {
+        int r = ask_when(e, asked);
+        if (r < 0) {
+            return (ln_decision){
+                .action = LN_DENY, .rule = asked + 1, .reason = LN_REASON_HANDLER_ERROR};
+        }
+        if (r > 0) {
+            rule = asked;
+            break;
+        }
+        from = asked + 1;
+    }
+    return decision_of(e->policy, e->query->direction, rule);
+}
+
+/* ---- names not known yet ---- */
+
+/* What could become of the connection. */
+struct outlook {
+    bool open, closed;
+};
+
+/* Adds what could become of it with these names. `address_rule` is the first fixed rule by address.
+ * Returns the rule that decides, functions aside. */
+static uint32_t look(const struct evaluation *e, const struct sight *sight, uint32_t address_rule,
+                     struct outlook *outlook)
+{
+    struct search search = search_of(e, SEARCH_FIXED, address_rule);
+    search_names(e, sight, &search);
+    uint32_t rule = search.best;
+    bool open = action_of(e->policy, LN_EGRESS, rule) == LN_ALLOW;
+    outlook->open |= open;
+    outlook->closed |= !open;
+    if (e->policy->plan.settings.on_connect != 0 && !is_deny_list(e->policy, rule)) {
+        *outlook = (struct outlook){.open = true, .closed = true};
+    }
+    uint32_t from = 0;
+    uint32_t asked;
+    while (!(outlook->open && outlook->closed) &&
+           (asked = first_function(e, sight, from, rule)) != rule) {
+        outlook->closed = true;
+        outlook->open |= action_of(e->policy, LN_EGRESS, asked) == LN_ALLOW;
+        from = asked + 1;
+    }
+    return rule;
+}
+
+static bool hangs_on_name(const struct evaluation *e)
+{
+    const struct ruleset *rs = &e->policy->ruleset;
+    struct search by_address = search_of(e, SEARCH_FIXED, RULE_NONE);
+    search_address(e, &by_address);
+
+    struct outlook outlook = {0};
+    struct sight stranger = {.pinned_sides = SIDE_DENY};
+    uint32_t rule = look(e, &stranger, by_address.best, &outlook);
+    if (port_table_find(&rs->ports, rs->closed_by_name, e->query->port) < rule) {
+        outlook.closed = true;
+    }
+    struct pin_walk walk = e->pinned;
+    struct sight pinned = {.name_sides = SIDE_BOTH};
+    while (!(outlook.open && outlook.closed) &&
+           (pinned.name = pins_walk_next(&walk, &pinned.len)) != NULL) {
+        look(e, &pinned, by_address.best, &outlook);
+    }
+    return outlook.open && outlook.closed;
+}
+
+/* ---- public ---- */
+
+static struct sight sight_of(const struct evaluation *e)
+{
+    const ln_query *query = e->query;
+    if (query->direction == LN_INGRESS || query->name_state != LN_NAME_SHOWN ||
+        query->claimed == NULL) {
+        return (struct sight){.pinned_sides = SIDE_BOTH};
+    }
+    size_t len = strlen(query->claimed);
+    bool pinned = pins_has(e->pins, query->claimed, len, &query->address, query->now_ns);
+    return (struct sight){
+        .name = query->claimed,
+        .len = len,
+        .name_sides = pinned ? SIDE_BOTH : SIDE_DENY,
+        .pinned_sides = pinned ? 0 : SIDE_DENY,
+    };
+}
+
+void ln_policy_evaluate(const ln_policy *policy, const ln_pins *pins, const ln_host_addrs *host,
+                        const ln_query *query, ln_decision *ret, const ln_trace *trace)
+{
+    if (query->direction == LN_EGRESS && ln_addr_is_never(&query->address)) {
+        *ret = (ln_decision){.action = LN_DENY, .reason = LN_REASON_NEVER};
+        return;
+    }
+    struct evaluation e = {
+        .policy = policy, .query = query, .address = &query->address, .pins = pins, .host = host};
+    if (policy->ruleset.names.count > 0) {
+        e.pinned = pins_walk(pins, &query->address, query->now_ns);
+        e.sight = sight_of(&e);
+    }
+    bool may_show = query->direction == LN_EGRESS && query->protocol == LN_TCP;
+    if (query->name_state == LN_NAME_UNKNOWN && may_show && hangs_on_name(&e)) {
+        *ret = (ln_decision){.action = LN_DEFER, .reason = LN_REASON_NAME_UNKNOWN};
+    } else {
+        *ret = decide(&e);
+    }
+    if (trace != NULL) {
+        explain(&e, ret, trace);
+    }
+}
+
+void ln_policy_evaluate_dns(const ln_policy *policy, const char *name, ln_protocol transport,
+                            ln_decision *ret, const ln_trace *trace)
+{
+    ln_query query = {.direction = LN_EGRESS, .protocol = transport, .port = DNS_PORT};
+    struct evaluation e = {.policy = policy, .query = &query, .queried = name};
+    *ret = decide(&e);
+    if (trace != NULL) {
+        explain(&e, ret, trace);
+    }
+}
+
+void ln_policy_evaluate_alias(const ln_policy *policy, const char *name, ln_decision *ret)
+{
+    struct search search = {.kind = SEARCH_ANSWER, .best = RULE_NONE};
+    ruleset_search_name(&policy->ruleset, name, strlen(name), SIDE_BOTH, &search);
+    *ret = search.best == RULE_NONE ? (ln_decision){.action = LN_ALLOW, .reason = LN_REASON_DEFAULT}
+                                    : decision_of(policy, LN_EGRESS, search.best);
+}
+
+void ln_policy_evaluate_answer(const ln_policy *policy, const ln_host_addrs *host,
+                               const ln_addr *addr, ln_decision *ret)
+{
+    ln_group group = ln_addr_group(addr, host);
+    if (!policy->plan.settings.dns_rebind_protection ||
+        (group == LN_GROUP_PUBLIC && !addr_is_reserved(addr))) {
+        *ret = (ln_decision){.action = LN_ALLOW, .reason = LN_REASON_DEFAULT};
+        return;
+    }
+    struct search search = {.kind = SEARCH_ANSWER, .best = RULE_NONE};
+    ruleset_search_group(&policy->ruleset, group, &search);
+    ruleset_search_prefixes(&policy->ruleset, addr, &search);
+    *ret = (ln_decision){.action = LN_DENY, .rule = search.best + 1, .reason = LN_REASON_REBIND};
+    if (search.best != RULE_NONE && policy->ruleset.rules[search.best].action == LN_ALLOW) {
+        ret->action = LN_ALLOW;
+        ret->reason = LN_REASON_RULE;
+    }
+}
