@@ -22,8 +22,10 @@ void build_eth(uint8_t *dst, const uint8_t dst_mac[6], const uint8_t src_mac[6],
                uint16_t ethertype);
 /* Writes an IPv4 (20 bytes, DF set, checksum filled) or IPv6 (40 bytes) header before
  * `payload_len` bytes of `protocol`, hop limit 64. */
-void build_ip(uint8_t *dst, bool v6, const ln_addr *src, const ln_addr *dst_addr,
-              uint8_t protocol, uint32_t payload_len);
+void build_ip(uint8_t *dst, bool v6, const ln_addr *src, const ln_addr *dst_addr, uint8_t protocol,
+              uint32_t payload_len);
+/* Fills in the checksum of the IPv4 header at `header`. */
+void build_ipv4_checksum(uint8_t *header);
 /* Writes Ethernet, IP and UDP headers (ETH_LEN + 20 or 40 + 8) before `payload_len` bytes that
  * stand behind them already, checksum filled. Returns the length of the whole frame. */
 size_t build_udp(uint8_t *frame, const uint8_t dst_mac[6], const uint8_t src_mac[6], bool v6,
@@ -31,12 +33,12 @@ size_t build_udp(uint8_t *frame, const uint8_t dst_mac[6], const uint8_t src_mac
                  size_t payload_len);
 
 enum icmp_error { /* each stands for its ICMPv4 (RFC 792, 1812) and ICMPv6 (RFC 4443) form */
-    ICMP_ERROR_NET_UNREACHABLE,  /* v4 3/0, v6 1/0 */
-    ICMP_ERROR_HOST_UNREACHABLE, /* v4 3/1, v6 1/3 */
-    ICMP_ERROR_PORT_UNREACHABLE, /* v4 3/3, v6 1/4 */
-    ICMP_ERROR_PROHIBITED,       /* v4 3/13, v6 1/1: administratively prohibited */
-    ICMP_ERROR_TOO_BIG,          /* v4 3/4, v6 2/0; `mtu` is told */
-    ICMP_ERRORS
+                  ICMP_ERROR_NET_UNREACHABLE,  /* v4 3/0, v6 1/0 */
+                  ICMP_ERROR_HOST_UNREACHABLE, /* v4 3/1, v6 1/3 */
+                  ICMP_ERROR_PORT_UNREACHABLE, /* v4 3/3, v6 1/4 */
+                  ICMP_ERROR_PROHIBITED,       /* v4 3/13, v6 1/1: administratively prohibited */
+                  ICMP_ERROR_TOO_BIG,          /* v4 3/4, v6 2/0; `mtu` is told */
+                  ICMP_ERRORS
 };
 #define ICMP_ERROR_FRAME_MAX (ETH_LEN + 1280u)
 /* Writes the frame with an error about `packet` (a packet of the guest), sent as from

@@ -106,7 +106,13 @@ enum drop_reason packet_classify(const ln_frame *frame, const struct link_identi
                                  struct packet *ret);
 
 /* The same for an Ethernet + IP packet that lunette put together itself (reassembled, from
- * libslirp): the metadata vouches for checksums, and addresses are not checked. */
+ * libslirp), of any length: MACs, addresses and the MTU are not checked, checksums are. */
 enum drop_reason packet_describe(const uint8_t *frame, size_t len, struct packet *ret);
+
+/* Whether it goes to a multicast address. */
+bool packet_is_multicast(const struct packet *packet);
+/* The gateway's link-local address, made from its MAC (RFC 4291 appendix A): the source of router
+ * advertisements. */
+ln_addr link_gateway_local(const struct link_identity *link);
 
 #endif
