@@ -19,11 +19,11 @@ size_t neighbour_answer(const struct packet *packet, const struct link_identity 
                         const uint8_t guest_mac[6], uint8_t dst[NEIGHBOUR_FRAME_MAX]);
 /* A router advertisement to all nodes: prefix for autonomous configuration (the guest's address
  * is also the static one of `link`), router lifetime 0 without link->route6, MTU, RDNSS = the
- * gateway. */
+ * gateway. Good for 18 hours; send it when the link comes up and every hour. */
 size_t neighbour_router_advertisement(const struct link_identity *link,
                                       uint8_t dst[NEIGHBOUR_FRAME_MAX]);
 
-#define DHCP_FRAME_MAX 400u
+#define DHCP_FRAME_MAX (ETH_LEN + 576u) /* what every client takes, RFC 2131 section 2 */
 /* Answers a DHCPDISCOVER, REQUEST, INFORM or DECLINE/RELEASE (no answer) that came as UDP to port
  * 67: always the guest's one address, mask, router (with link->route4), DNS = the gateway, MTU,
  * lease a day. A REQUEST for another address gets a NAK. The client's hardware address must be the
