@@ -84,9 +84,8 @@ void loop_unwatch(struct loop *loop, struct watch *watch)
 /* Makes the timerfd fire no later than the earliest timer. It is only moved to an earlier time, or
  * after it fired: a wake-up too early costs less than a system call for every deadline that is
  * pushed back. */
-static void arm_timerfd(struct loop *loop)
+static void arm_timerfd(struct loop *loop, uint64_t next_ns)
 {
-    uint64_t next_ns = timers_next(&loop->timers);
     if (next_ns >= loop->armed_ns) {
         return;
     }
@@ -98,13 +97,18 @@ static void arm_timerfd(struct loop *loop)
     }
 }
 
+void loop_wake(struct loop *loop)
+{
+    arm_timerfd(loop, 0);
+}
+
 int loop_dispatch(struct loop *loop, int timeout_ms)
 {
     struct epoll_event ready[BATCH];
     struct watch *batch[BATCH];
 
     loop_now(loop);
-    arm_timerfd(loop);
+    arm_timerfd(loop, timers_next(&loop->timers));
     int n = epoll_wait(loop->epoll_fd, ready, BATCH, timeout_ms);
     if (n < 0) {
         return errno == EINTR ? 0 : -errno;
@@ -128,6 +132,6 @@ int loop_dispatch(struct loop *loop, int timeout_ms)
     loop->batch = NULL;
     loop->batch_len = 0;
     timers_run(&loop->timers, loop->now_ns);
-    arm_timerfd(loop);
+    arm_timerfd(loop, timers_next(&loop->timers));
     return n;
 }

@@ -1,7 +1,7 @@
 /* The loop: one epoll set, one timerfd, one descriptor for the embedder.
  *
- * loop_fd() is readable exactly when loop_dispatch() has work. Timers use the injected clock; the
- * timerfd only wakes us. */
+ * The epoll descriptor is readable exactly when loop_dispatch() has work. Timers use the injected
+ * clock; the timerfd only wakes us. */
 #ifndef LN_NET_LOOP_H
 #define LN_NET_LOOP_H
 
@@ -38,6 +38,8 @@ int loop_rewatch(struct loop *loop, struct watch *watch, uint32_t events);
 /* Safe from any callback, also for a watch whose event is pending in this turn. Does not close the
  * descriptor. */
 void loop_unwatch(struct loop *loop, struct watch *watch);
+/* Makes the epoll descriptor readable, so that the next dispatch comes at once. */
+void loop_wake(struct loop *loop);
 /* Waits up to `timeout_ms` (-1: for ever, 0: not at all), then runs ready watches and due timers.
  * Returns how many ran, or -errno. */
 int loop_dispatch(struct loop *loop, int timeout_ms);

@@ -269,7 +269,7 @@ static void offer_window(struct tcp_endpoint *ep)
 
 void tcp_far_writable(struct tcp_endpoint *ep)
 {
-    if (ep->state == TCP_OPEN && !ep->guest_fin) {
+    if (ep->poll_ns != TIMER_NEVER) { /* a window wide open need not be told of */
         offer_window(ep);
     }
 }

@@ -61,6 +61,10 @@ struct tcp_limits {
     uint32_t keepalive_ms; /* silence after which the guest is asked whether it lives */
 };
 
+/* Before the payload: Ethernet, IP and TCP with options. Behind it: what an IP packet can hold. */
+#define TCP_HEADROOM  128u
+#define TCP_FRAME_MAX (TCP_HEADROOM + 65536u)
+
 /* What all endpoints of a gateway share. */
 struct tcp_link {
     struct timers *timers;
@@ -72,7 +76,7 @@ struct tcp_link {
     uint16_t mtu;
     bool csum_offload, tso;
     const uint8_t *gateway_mac, *guest_mac; /* 6 bytes each; the guest's may change */
-    uint8_t *frame;                         /* LN_FRAME_MAX bytes, where segments are built */
+    uint8_t *frame;                         /* TCP_FRAME_MAX bytes, where segments are built */
     struct tcp_endpoint *dirty;             /* to be acknowledged at the end of the turn */
 };
 

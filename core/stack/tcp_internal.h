@@ -18,9 +18,6 @@
 #define TCP_CWND_MAX     (16u << 20)
 #define TCP_MSS_MIN                                                                                \
     256u /* a guest that asks for less gets this: header overhead is its own to bear */
-#define TCP_HEADROOM                                                                               \
-    128u /* before the payload in link->frame: Ethernet, IP and TCP with options                   \
-          */
 
 /* The segment size that fits the link's MTU. */
 uint16_t tcp_own_mss(const struct tcp_endpoint *ep);
