@@ -13,6 +13,7 @@
 #include "packet/packet.h"
 #include "stack/tcp.h"
 
+#define GATEWAY_PORT_DNS      53u
 #define GATEWAY_DENIED_MAX    1024u            /* refused flows remembered */
 #define GATEWAY_DENIED_NS     (30 * SECOND_NS) /* for how long they must be idle to be forgotten */
 #define GATEWAY_REFRESH_TICKS 10u /* seconds between looks at the machine's addresses */
@@ -32,6 +33,7 @@ struct ln_gateway {
     void *user;
     struct events events;
     struct link_identity link;
+    uint32_t slot;
     uint8_t guest_mac[6]; /* where frames go: the MAC last seen */
     bool inside;          /* a callback of the host is running: input is refused */
     bool turning;         /* ln_gateway_dispatch() is running, and will do what is left to do */
@@ -42,9 +44,11 @@ struct ln_gateway {
     struct flow_table flows;
 
     struct tcp_link tcp;
-    struct tcp_flow *tcp_ready; /* flows with more to send than their share of a turn */
-    bool peek_offset;           /* SO_PEEK_OFF works for TCP (Linux 6.9) */
-    uint8_t *frame;             /* LN_FRAME_MAX bytes: segments to the guest are built here */
+    struct tcp_flow *tcp_ready, *tcp_ready_last; /* queue of flows that go on in the next turn */
+    uint32_t turns;
+    bool peek_offset; /* SO_PEEK_OFF works for TCP (Linux 6.9) */
+    uint8_t *scratch; /* HOST_SOCKET_SCRATCH bytes; NULL where peek_offset */
+    uint8_t *frame;   /* TCP_FRAME_MAX bytes: segments to the guest are built here */
     struct fragments *fragments;
     struct datagrams *datagrams;
     struct name_service *names;
@@ -59,6 +63,9 @@ struct ln_gateway {
 
 /* ---- gateway.c ---- */
 
+/* Fills *reterr (may be NULL) and returns `code`. */
+int gateway_fail(ln_error *reterr, int code, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
 /* For the command line: its own descriptors are watched in the same loop. */
 struct loop *gateway_loop(ln_gateway *gw);
 /* ln_gateway_dispatch() that waits up to `timeout_ms` (-1: for ever) for work. */
@@ -88,9 +95,11 @@ void gateway_tell_muffled(ln_gateway *gw);
 /* Makes room for one flow more of a class, at the cost of the same protocol's flows that are over
  * or not yet open. False: there is none (told as a limit). */
 bool gateway_make_room(ln_gateway *gw, enum flow_class flow_class);
+/* The same for a flow that is in the table and becomes half-open (again). */
+void gateway_bound_half_open(ln_gateway *gw);
 /* Refuses a flow that is not in the table: remembers it, tells it (once until it was idle for 30 s)
- * and, with a packet, answers that. `name` is what was shown, or NULL; `reason` overrides the
- * decision's, NULL: that. */
+ * and, with a packet, answers that; without one, an open connection was just reset. `name` is what
+ * was shown, or NULL; `reason` overrides the decision's, NULL: that. */
 void gateway_refuse(ln_gateway *gw, const struct flow_key *key, const struct packet *packet,
                     const ln_decision *decision, const char *name, const char *reason);
 /* A packet of a flow in FLOW_DENIED. Returns false when the flow may be now: it was forgotten, and
@@ -107,9 +116,9 @@ void gateway_destroy_flow(ln_gateway *gw, struct flow *flow, const char *reason)
 void tcp_flow_input(ln_gateway *gw, struct flow *flow, const struct packet *packet);
 /* Ends it: an RST to the host, and one to the guest where the handshake was complete. */
 void tcp_flow_destroy(ln_gateway *gw, struct flow *flow, const char *reason);
-/* After a reload: ends the flow when the policy denies it now. */
+/* After a reload: replaces flow->decision, and ends the flow when it is denied now. */
 void tcp_flow_rejudge(ln_gateway *gw, struct flow *flow);
-/* Goes on with the flows that had more to send than their share of the last turn. */
+/* Goes on with the flows that had more to do than their share of the last turn. */
 void tcp_flow_resume(ln_gateway *gw);
 
 /* ---- datagram.c: UDP and ICMP echo ---- */

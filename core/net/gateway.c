@@ -1,0 +1,642 @@
+/* A gateway's life, its turns, and the way of a frame from the guest to the file that deals with
+ * its protocol. */
+#include "net/gateway.h"
+
+#include <errno.h>
+#include <netinet/in.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "net/addressing.h"
+#include "net/host_socket.h"
+#include "stack/neighbour.h"
+
+enum {
+    MTU_DEFAULT = 1500,
+    MTU_MIN = 1280, /* RFC 8200 section 5 */
+    SLOT_MAX = 65535,
+    PORT_NETBIOS_NAME = 137,
+    PORT_NETBIOS_DATAGRAM = 138,
+    PORT_DHCP = 67,
+    PORT_DOQ = 853,
+    PORT_MDNS = 5353,
+    PORT_LLMNR = 5355
+};
+
+int gateway_fail(ln_error *reterr, int code, const char *format, ...)
+{
+    if (reterr != NULL) {
+        va_list args;
+        va_start(args, format);
+        reterr->code = code;
+        (void)vsnprintf(reterr->message, sizeof(reterr->message), format, args);
+        va_end(args);
+    }
+    return code;
+}
+
+/* ---- the host's callbacks ---- */
+
+static int on_event(void *user, const ln_event *event)
+{
+    ln_gateway *gw = user;
+    bool was_inside = gw->inside;
+    gw->inside = true;
+    int r = gw->host.on_event(gw->user, event);
+    gw->inside = was_inside;
+    return r;
+}
+
+int gateway_send(ln_gateway *gw, const ln_frame *frame)
+{
+    gw->inside = true;
+    int r = gw->host.send_frame(gw->user, frame);
+    gw->inside = false;
+    if (r != 0) {
+        gateway_drop(gw, DROP_QUEUE);
+        return r;
+    }
+    gw->stats.frames_out++;
+    gw->stats.frame_bytes_out += frame->len;
+    return 0;
+}
+
+static int send_segment(void *user, const ln_frame *frame)
+{
+    return gateway_send(user, frame);
+}
+
+static void send_bytes(void *user, const uint8_t *frame, size_t len)
+{
+    (void)gateway_send(user, &(ln_frame){.data = frame, .len = len});
+}
+
+void gateway_send_packet(ln_gateway *gw, uint8_t *frame, size_t len)
+{
+    bool v6 = len > ETH_LEN && frame[ETH_LEN] >> 4 == 6;
+    build_eth(frame, gw->guest_mac, gw->link.gateway_mac, v6 ? ETHERTYPE_IPV6 : ETHERTYPE_IPV4);
+    if (len <= ETH_LEN + gw->link.mtu) {
+        send_bytes(gw, frame, len);
+    } else {
+        (void)fragments_cut(frame, len, gw->link.mtu, gw->datagram_id++, send_bytes, gw);
+    }
+}
+
+void gateway_send_icmp_error(ln_gateway *gw, const struct packet *packet, enum icmp_error error,
+                             uint32_t mtu)
+{
+    uint8_t frame[ICMP_ERROR_FRAME_MAX];
+    size_t len = build_icmp_error(frame, &gw->link, gw->guest_mac, packet, error, mtu);
+    if (len > 0) {
+        send_bytes(gw, frame, len);
+    }
+}
+
+/* ---- life ---- */
+
+/* What this version does not do is no reason to leave it undone silently. */
+static const char *unsupported_field(const ln_settings *settings)
+{
+    if (settings->n_bindings > 0) {
+        return settings->bindings[0].origin;
+    }
+    if (settings->egress_bytes.size != 0 || settings->egress_packets.size != 0) {
+        return "rate_limit.egress";
+    }
+    if (settings->ingress_bytes.size != 0 || settings->ingress_packets.size != 0) {
+        return "rate_limit.ingress";
+    }
+    return NULL;
+}
+
+static int check_policy(const ln_policy *policy, ln_error *reterr)
+{
+    const char *field = unsupported_field(ln_policy_settings(policy));
+    return field == NULL ? 0
+                         : gateway_fail(reterr, -ENOTSUP,
+                                        "%s: this version of lunette cannot enforce it", field);
+}
+
+static int assign_addresses(ln_gateway *gw, const ln_config *config, ln_error *reterr)
+{
+    const ln_settings *settings = ln_policy_settings(config->policy);
+    const char *field;
+    gw->slot = config->slot;
+    if (addressing_assign(settings, gw->slot, &gw->link, &field) == 0) {
+        return 0;
+    }
+    char pool[LN_PREFIX_TEXT_MAX];
+    bool v4 = strcmp(field, "ipv4_pool") == 0;
+    ln_prefix_format(v4 ? &settings->ipv4_pool : &settings->ipv6_pool, pool);
+    return gateway_fail(reterr, -ERANGE, "%s: %s has no %s for slot %u", field, pool,
+                        v4 ? "/30" : "/64", config->slot);
+}
+
+/* Everything of the machine that may change while we run. On failure the old state stays. */
+static int look_at_machine(ln_gateway *gw)
+{
+    size_t n_addrs;
+    int r = machine_addresses(&gw->link, &gw->host_addrs, &n_addrs);
+    if (r == 0) {
+        gw->admission.host = (ln_host_addrs){.addrs = gw->host_addrs, .n_addrs = n_addrs};
+    }
+    gw->link.route4 = machine_has_route(false);
+    gw->link.route6 = machine_has_route(true);
+    return r;
+}
+
+static void apply_limits(ln_gateway *gw)
+{
+    const ln_limits *limits = &ln_policy_settings(gw->admission.policy)->limits;
+    gw->tcp.limits = (struct tcp_limits){
+        .half_open_ms = limits->tcp_half_open_ms,
+        .idle_ms = limits->tcp_idle_ms,
+        .keepalive_ms = limits->tcp_keepalive_ms,
+    };
+}
+
+static struct fragments *make_fragments(const ln_policy *policy)
+{
+    const ln_limits *limits = &ln_policy_settings(policy)->limits;
+    return fragments_new(&(struct fragment_limits){
+        .datagrams = limits->fragments,
+        .bytes = limits->fragment_bytes,
+        .timeout_ms = limits->fragment_ms,
+    });
+}
+
+static void start_tcp(ln_gateway *gw, uint32_t offloads)
+{
+    uint8_t secret[16];
+    gw->loop.services.random(gw->loop.services.user, secret, sizeof(secret));
+    gw->tcp.timers = &gw->loop.timers;
+    gw->tcp.now_ns = &gw->loop.now_ns;
+    gw->tcp.user = gw;
+    gw->tcp.send = send_segment;
+    gw->tcp.secret = hash_key_from(secret);
+    gw->tcp.mtu = gw->link.mtu;
+    gw->tcp.csum_offload = (offloads & (LN_OFFLOAD_CSUM | LN_OFFLOAD_TSO)) != 0;
+    gw->tcp.tso = (offloads & LN_OFFLOAD_TSO) != 0;
+    gw->tcp.gateway_mac = gw->link.gateway_mac;
+    gw->tcp.guest_mac = gw->guest_mac;
+    gw->tcp.frame = gw->frame;
+}
+
+/* Tables and buffers: all that can fail for want of memory only. */
+static int allocate(ln_gateway *gw, ln_policy *policy)
+{
+    const ln_limits *limits = &ln_policy_settings(policy)->limits;
+    const struct host_services *services = &gw->loop.services;
+    uint8_t key[16];
+
+    services->random(services->user, key, sizeof(key));
+    gw->admission.pins = ln_pins_new(limits->pin_names, limits->pin_addresses, key);
+    gw->fragments = make_fragments(policy);
+    gw->frame = malloc(TCP_FRAME_MAX);
+    gw->peek_offset = host_socket_probe_peek_offset();
+    gw->scratch = gw->peek_offset ? NULL : malloc(HOST_SOCKET_SCRATCH);
+    if (gw->admission.pins == NULL || (!gw->peek_offset && gw->scratch == NULL) ||
+        gw->fragments == NULL || gw->frame == NULL) {
+        return -ENOMEM;
+    }
+    services->random(services->user, key, sizeof(key));
+    int r = flow_table_init(&gw->flows, limits->max_connections, key);
+    return r < 0 ? r : admission_set_policy(&gw->admission, policy);
+}
+
+static void tick(struct timer *timer, uint64_t now_ns)
+{
+    ln_gateway *gw = (ln_gateway *)(void *)((char *)timer - offsetof(ln_gateway, tick));
+
+    (void)timer_set(&gw->loop.timers, timer, now_ns + SECOND_NS); /* its place was just freed */
+    ln_pins_expire(gw->admission.pins, now_ns);
+    for (unsigned n = fragments_expire(gw->fragments, now_ns); n > 0; n--) {
+        gateway_drop(gw, DROP_FRAGMENT);
+    }
+    gateway_forget_refused(gw, false);
+    datagram_expire(gw);
+    gateway_tell_muffled(gw);
+    if (++gw->ticks % GATEWAY_REFRESH_TICKS == 0) {
+        (void)look_at_machine(gw);
+    }
+}
+
+static int start(ln_gateway *gw, const ln_config *config, ln_error *reterr)
+{
+    int r = check_policy(config->policy, reterr);
+    if (r < 0) {
+        return r;
+    }
+    gw->link.mtu = (uint16_t)(config->mtu == 0 ? MTU_DEFAULT : config->mtu);
+    r = assign_addresses(gw, config, reterr);
+    if (r < 0) {
+        return r;
+    }
+    memcpy(gw->guest_mac, gw->link.guest_mac, sizeof(gw->guest_mac));
+    r = allocate(gw, config->policy);
+    if (r < 0) {
+        return gateway_fail(reterr, r, "out of memory");
+    }
+    r = look_at_machine(gw);
+    if (r < 0) {
+        return gateway_fail(reterr, r, "the machine's own addresses cannot be read: %s",
+                            strerror(-r));
+    }
+    apply_limits(gw);
+    start_tcp(gw, config->offloads);
+    r = datagram_start(gw, reterr);
+    if (r < 0) {
+        return r;
+    }
+    r = name_service_start(gw, config->resolv_conf, reterr);
+    if (r < 0) {
+        return r;
+    }
+    gw->tick.fire = tick;
+    r = timer_set(&gw->loop.timers, &gw->tick, gw->loop.now_ns + SECOND_NS);
+    return r < 0 ? gateway_fail(reterr, r, "out of memory") : 0;
+}
+
+static int check_arguments(const ln_config *config, const ln_host *host, ln_error *reterr)
+{
+    if (config->size < sizeof(*config) || host->size < sizeof(*host)) {
+        return gateway_fail(reterr, -EINVAL, "ln_config or ln_host of another version");
+    }
+    if (config->policy == NULL || host->send_frame == NULL) {
+        return gateway_fail(reterr, -EINVAL, "a gateway needs a policy and send_frame");
+    }
+    if (config->mtu != 0 && (config->mtu < MTU_MIN || config->mtu > PACKET_MTU_MAX)) {
+        return gateway_fail(reterr, -EINVAL, "mtu: found %u; accepted: %d to %u", config->mtu,
+                            MTU_MIN, PACKET_MTU_MAX);
+    }
+    if (config->slot > SLOT_MAX) {
+        return gateway_fail(reterr, -EINVAL, "slot: found %u; accepted: 0 to %d", config->slot,
+                            SLOT_MAX);
+    }
+    return 0;
+}
+
+int ln_gateway_new(const ln_config *config, const ln_host *host, void *user, ln_gateway **ret,
+                   ln_error *reterr)
+{
+    int r = check_arguments(config, host, reterr);
+    if (r < 0) {
+        return r;
+    }
+    ln_gateway *gw = calloc(1, sizeof(*gw));
+    if (gw == NULL) {
+        return gateway_fail(reterr, -ENOMEM, "out of memory");
+    }
+    gw->host = *host;
+    gw->user = user;
+    gw->events = (struct events){.sink = host->on_event != NULL ? on_event : NULL, .user = gw};
+    gw->admission.events = &gw->events;
+    struct host_services services = {.user = user, .now_ns = host->now_ns, .random = host->random};
+    if (services.now_ns == NULL) {
+        services.now_ns = host_services_system.now_ns;
+    }
+    if (services.random == NULL) {
+        services.random = host_services_system.random;
+    }
+    r = loop_init(&gw->loop, &services);
+    if (r < 0) {
+        free(gw);
+        return gateway_fail(reterr, r, "epoll or timerfd: %s", strerror(-r));
+    }
+    r = start(gw, config, reterr);
+    if (r < 0) {
+        ln_gateway_free(gw);
+        return r;
+    }
+    *ret = gw;
+    return 0;
+}
+
+static void each_flow(ln_gateway *gw, void (*visit)(ln_gateway *gw, struct flow *flow))
+{
+    for (int c = 0; c < FLOW_CLASSES; c++) {
+        struct flow *next;
+        for (struct flow *flow = gw->flows.lists[c].oldest; flow != NULL; flow = next) {
+            next = flow->newer;
+            visit(gw, flow);
+        }
+    }
+}
+
+static void end_flow(ln_gateway *gw, struct flow *flow)
+{
+    gateway_destroy_flow(gw, flow, "shutdown");
+}
+
+/* The guest hears nothing more. */
+static int send_nothing(void *user, const ln_frame *frame)
+{
+    (void)user;
+    (void)frame;
+    return 0;
+}
+
+ln_gateway *ln_gateway_free(ln_gateway *gw)
+{
+    if (gw == NULL) {
+        return NULL;
+    }
+    gw->host.send_frame = send_nothing;
+    each_flow(gw, end_flow);
+    gateway_tell_muffled(gw);
+    name_service_stop(gw);
+    datagram_stop(gw);
+    timer_cancel(&gw->loop.timers, &gw->tick);
+    flow_table_fini(&gw->flows);
+    fragments_free(gw->fragments);
+    admission_fini(&gw->admission);
+    ln_pins_free(gw->admission.pins);
+    loop_fini(&gw->loop);
+    free(gw->host_addrs);
+    free(gw->frame);
+    free(gw->scratch);
+    free(gw);
+    return NULL;
+}
+
+/* ---- frames in ---- */
+
+struct flow_key gateway_key(const struct packet *packet)
+{
+    return (struct flow_key){
+        .guest = packet->src,
+        .peer = packet->dst,
+        .guest_port = packet->src_port,
+        .peer_port = packet->dst_port,
+        .ip_protocol = packet->ip_protocol,
+    };
+}
+
+void gateway_judge(const ln_gateway *gw, const struct flow_key *key, ln_name_state name_state,
+                   const char *claimed, bool claimed_is_host, ln_decision *ret)
+{
+    admission_judge(&gw->admission, key, LN_EGRESS, name_state, claimed, claimed_is_host,
+                    flow_table_live(&gw->flows), gw->loop.now_ns, ret);
+}
+
+/* Datagrams that resolve names past lunette, or tell the neighbours who is there. */
+static bool is_local_name(uint16_t port)
+{
+    return port == PORT_MDNS || port == PORT_LLMNR || port == PORT_NETBIOS_NAME ||
+           port == PORT_NETBIOS_DATAGRAM || port == PORT_DOQ;
+}
+
+static bool is_multicast(const ln_addr *addr)
+{
+    return ln_addr_is_v4(addr) ? addr->bytes[12] >> 4 == 0xe : addr->bytes[0] == 0xff;
+}
+
+static bool is_dhcp(const ln_gateway *gw, const struct packet *packet)
+{
+    return packet->dst_port == PORT_DHCP && !packet->v6 &&
+           (ln_addr_to_v4(&packet->dst) == UINT32_MAX ||
+            ln_addr_equal(&packet->dst, &gw->link.gateway4));
+}
+
+static void input_flow(ln_gateway *gw, const struct packet *packet)
+{
+    struct flow_key key = gateway_key(packet);
+    struct flow *flow = flow_table_find(&gw->flows, &key);
+    if (flow != NULL && flow->flow_class == FLOW_DENIED) {
+        if (gateway_refused_again(gw, flow, packet)) {
+            return;
+        }
+        flow = NULL;
+    }
+    if (packet->kind != PACKET_TCP) {
+        datagram_input(gw, flow, packet);
+    } else if (packet->dst_port == GATEWAY_PORT_DNS) {
+        name_service_tcp_input(gw, flow, packet);
+    } else {
+        tcp_flow_input(gw, flow, packet);
+    }
+}
+
+static void input_udp(ln_gateway *gw, const struct packet *packet)
+{
+    if (is_dhcp(gw, packet)) {
+        uint8_t frame[DHCP_FRAME_MAX];
+        size_t len = dhcp_answer(packet, &gw->link, frame);
+        if (len > 0) {
+            send_bytes(gw, frame, len);
+        }
+    } else if (is_local_name(packet->dst_port)) {
+        gateway_drop(gw, DROP_LOCAL_NAME);
+    } else if (packet->dst_port == GATEWAY_PORT_DNS) {
+        name_service_udp(gw, packet);
+    } else {
+        input_flow(gw, packet);
+    }
+}
+
+static void input_neighbour(ln_gateway *gw, const struct packet *packet)
+{
+    uint8_t frame[NEIGHBOUR_FRAME_MAX];
+    size_t len = neighbour_answer(packet, &gw->link, gw->guest_mac, frame);
+    if (len > 0) {
+        send_bytes(gw, frame, len);
+    }
+}
+
+static void input_packet(ln_gateway *gw, const struct packet *packet);
+
+static void input_fragment(ln_gateway *gw, const struct packet *fragment)
+{
+    const uint8_t *frame;
+    size_t len;
+    enum drop_reason reason =
+        fragments_input(gw->fragments, fragment, gw->loop.now_ns, &frame, &len);
+    if (reason == DROP_NONE && frame != NULL) {
+        struct packet whole;
+        reason = packet_describe(frame, len, &whole);
+        if (reason == DROP_NONE && whole.kind == PACKET_FRAGMENT) {
+            reason = DROP_FRAGMENT;
+        }
+        if (reason == DROP_NONE) {
+            input_packet(gw, &whole);
+        }
+    }
+    if (reason != DROP_NONE) {
+        gateway_drop(gw, reason);
+    }
+}
+
+static void input_packet(ln_gateway *gw, const struct packet *packet)
+{
+    switch (packet->kind) {
+    case PACKET_ARP:
+    case PACKET_NDP:
+        input_neighbour(gw, packet);
+        return;
+    case PACKET_FRAGMENT:
+        input_fragment(gw, packet);
+        return;
+    case PACKET_UDP:
+        input_udp(gw, packet);
+        return;
+    case PACKET_TCP:
+    case PACKET_ECHO_REQUEST:
+        if (is_multicast(&packet->dst)) {
+            gateway_drop(gw, DROP_DESTINATION);
+        } else {
+            input_flow(gw, packet);
+        }
+        return;
+    case PACKET_ICMP:
+        gateway_drop(gw, DROP_NO_FLOW); /* nothing that we ask the guest is answered by it */
+        return;
+    }
+}
+
+/* From outside a turn, the embedder's poll is to see that there is something to answer. */
+static void wake(ln_gateway *gw)
+{
+    if (!gw->turning && !gw->woken) {
+        gw->woken = true;
+        loop_wake(&gw->loop);
+    }
+}
+
+int ln_gateway_input(ln_gateway *gw, const ln_frame *frame)
+{
+    if (gw->inside) {
+        return -EBUSY;
+    }
+    if (!gw->turning) {
+        loop_now(&gw->loop);
+    }
+    gw->stats.frames_in++;
+    gw->stats.frame_bytes_in += frame->len;
+    struct packet packet;
+    enum drop_reason reason = packet_classify(frame, &gw->link, &packet);
+    if (reason != DROP_NONE) {
+        gateway_drop(gw, reason);
+        return 0;
+    }
+    memcpy(gw->guest_mac, frame->data + 6, sizeof(gw->guest_mac));
+    input_packet(gw, &packet);
+    wake(gw);
+    return 0;
+}
+
+/* ---- turns ---- */
+
+struct loop *gateway_loop(ln_gateway *gw)
+{
+    return &gw->loop;
+}
+
+int gateway_turn(ln_gateway *gw, int timeout_ms)
+{
+    if (gw->inside || gw->turning) {
+        return -EBUSY;
+    }
+    gw->turning = true;
+    gw->woken = false;
+    gw->turns++;
+    tcp_flow_resume(gw);
+    int r = loop_dispatch(&gw->loop, gw->tcp_ready != NULL ? 0 : timeout_ms);
+    tcp_flush(&gw->tcp);
+    gw->turning = false;
+    if (gw->tcp_ready != NULL) {
+        wake(gw);
+    }
+    return r < 0 ? r : 0;
+}
+
+int ln_gateway_dispatch(ln_gateway *gw)
+{
+    return gateway_turn(gw, 0);
+}
+
+int ln_gateway_fd(const ln_gateway *gw)
+{
+    return gw->loop.epoll_fd;
+}
+
+/* ---- reload ---- */
+
+static void rejudge(ln_gateway *gw, struct flow *flow)
+{
+    if (flow->key.ip_protocol != IPPROTO_TCP) {
+        datagram_rejudge(gw, flow);
+    } else if (flow->key.peer_port != GATEWAY_PORT_DNS) { /* there, each query is judged */
+        tcp_flow_rejudge(gw, flow);
+    }
+}
+
+int ln_gateway_reload(ln_gateway *gw, ln_policy *policy)
+{
+    struct link_identity link = gw->link;
+    const char *field;
+    if (gw->inside) {
+        return -EBUSY;
+    }
+    int r = check_policy(policy, NULL);
+    if (r < 0) {
+        return r;
+    }
+    r = addressing_assign(ln_policy_settings(policy), gw->slot, &link, &field);
+    if (r < 0 || !ln_addr_equal(&link.guest4, &gw->link.guest4) ||
+        !ln_addr_equal(&link.guest6, &gw->link.guest6)) {
+        return -EADDRNOTAVAIL; /* a guest keeps its addresses */
+    }
+    struct fragments *fragments = make_fragments(policy);
+    r = fragments == NULL ? -ENOMEM : admission_set_policy(&gw->admission, policy);
+    if (r < 0) {
+        fragments_free(fragments);
+        return r;
+    }
+    fragments_free(gw->fragments);
+    gw->fragments = fragments;
+    loop_now(&gw->loop);
+    apply_limits(gw);
+    name_service_reload(gw);
+    events_tell(&gw->events, &(ln_event){.kind = LN_EVENT_RELOAD});
+    gateway_forget_refused(gw, true);
+    each_flow(gw, rejudge);
+    wake(gw);
+    return 0;
+}
+
+/* ---- what is asked of a gateway ---- */
+
+void ln_gateway_stats(const ln_gateway *gw, ln_stats *ret)
+{
+    *ret = gw->stats;
+    ret->flows_now = flow_table_live(&gw->flows);
+    ret->half_open_now = gw->flows.lists[FLOW_HALF_OPEN].count;
+    ret->flows_opened = gw->events.counts[LN_EVENT_FLOW_OPEN];
+    ret->flows_denied = gw->events.counts[LN_EVENT_FLOW_DENIED];
+    ret->events_lost = gw->events.lost;
+}
+
+const char *ln_drop_name(unsigned reason)
+{
+    return reason < DROP_REASONS ? drop_reason_name((enum drop_reason)reason) : NULL;
+}
+
+void ln_gateway_link(const ln_gateway *gw, ln_link *ret)
+{
+    const struct link_identity *link = &gw->link;
+    *ret = (ln_link){
+        .gateway4 = link->gateway4,
+        .guest4 = link->guest4,
+        .gateway6 = link->gateway6,
+        .guest6 = link->guest6,
+        .bits4 = (uint8_t)(link->prefix4.bits - 96),
+        .bits6 = link->prefix6.bits,
+        .route4 = link->route4,
+        .route6 = link->route6,
+        .mtu = link->mtu,
+    };
+    memcpy(ret->gateway_mac, link->gateway_mac, sizeof(ret->gateway_mac));
+    memcpy(ret->guest_mac, link->guest_mac, sizeof(ret->guest_mac));
+}
