@@ -341,13 +341,12 @@ static enum drop_reason classify_icmpv6(struct packet *p, uint8_t type, uint8_t 
         p->kind = PACKET_ECHO_REQUEST;
         return code == 0 ? DROP_NONE : DROP_HEADER;
     case ICMPV6_ROUTER_SOLICITATION:
+    case ICMPV6_ROUTER_ADVERTISEMENT:
     case ICMPV6_NEIGHBOUR_SOLICITATION:
     case ICMPV6_NEIGHBOUR_ADVERTISEMENT:
+    case ICMPV6_REDIRECT:
         p->kind = PACKET_NDP;
         return code == 0 && p->ttl == NDP_HOP_LIMIT ? DROP_NONE : DROP_HEADER;
-    case ICMPV6_ROUTER_ADVERTISEMENT:
-    case ICMPV6_REDIRECT:
-        return DROP_PROTOCOL; /* the guest is no router */
     default:
         p->kind = PACKET_ICMP;
         return DROP_NONE;
@@ -542,6 +541,14 @@ static bool destination_is_carried(const struct packet *p, const struct link_ide
     return !ln_prefix_contains(&link->prefix4, &p->dst) || ln_addr_equal(&p->dst, &link->gateway4);
 }
 
+/* The guest is no router. */
+static bool speaks_as_router(const struct packet *p)
+{
+    uint8_t type = p->frame[p->l4];
+    return p->kind == PACKET_NDP &&
+           (type == ICMPV6_ROUTER_ADVERTISEMENT || type == ICMPV6_REDIRECT);
+}
+
 /* A frame longer than the MTU is a run of segments, each of which fits (VIRTIO 1.2
  * section 5.1.6.2). The hint header_len is not relied upon. */
 static enum drop_reason check_size(const struct packet *p, const ln_frame *frame,
@@ -574,6 +581,9 @@ enum drop_reason packet_classify(const ln_frame *frame, const struct link_identi
     }
     if (reason != DROP_NONE) {
         return reason;
+    }
+    if (speaks_as_router(&p)) {
+        return DROP_PROTOCOL;
     }
     if (!source_is_guests(&p, link)) {
         return DROP_SOURCE;

@@ -68,8 +68,8 @@ enum packet_kind {
     PACKET_UDP,
     PACKET_ECHO_REQUEST, /* ICMP or ICMPv6 echo request */
     PACKET_ICMP,         /* any other ICMP or ICMPv6 that is well formed */
-    PACKET_NDP,          /* NS, NA, RS (hop limit 255 checked) */
-    PACKET_FRAGMENT      /* feed to fragments_input() */
+    PACKET_NDP,     /* neighbour discovery (hop limit 255 checked); of the guest NS, NA, RS only */
+    PACKET_FRAGMENT /* feed to fragments_input() */
 };
 
 enum { TCP_FIN = 1, TCP_SYN = 2, TCP_RST = 4, TCP_PSH = 8, TCP_ACK = 16, TCP_URG = 32 };
