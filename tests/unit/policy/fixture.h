@@ -1,4 +1,4 @@
-/* Policies for tests, written as one line a rule:
+/* Policies for tests, written as one line a rule; `*` is any:
  *     ACTION[:DIRECTION] DESTINATION [PROTOCOLS [PORTS]] [when=N] [deny_list]
  *     "allow:any 10.0.0.0/8 tcp,udp 53,8000-9000"
  * and a small generator of random numbers, so that a failure can be repeated by its seed. */
@@ -153,7 +153,7 @@ static inline ln_rule rule_of(struct arena *arena, const char *line)
         } else if (place == 2) {
             rule.protocols = parse_protocols(word);
             place++;
-        } else {
+        } else if (strcmp(word, "*") != 0) {
             parse_ports(arena, word, &rule);
         }
     }
