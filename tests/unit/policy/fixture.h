@@ -5,6 +5,7 @@
 #ifndef TEST_POLICY_FIXTURE_H
 #define TEST_POLICY_FIXTURE_H
 
+#include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
