@@ -119,11 +119,10 @@ static int compare_entries(const void *a, const void *b)
     return order != 0 ? order : (x->added > y->added) - (x->added < y->added);
 }
 
-void problems_sort(ln_problems *problems, size_t first)
+void problems_sort(ln_problems *problems)
 {
-    if (first < ln_problems_count(problems)) {
-        qsort(problems->entries + first, problems->count - first, sizeof(*problems->entries),
-              compare_entries);
+    if (ln_problems_count(problems) > 1) {
+        qsort(problems->entries, problems->count, sizeof(*problems->entries), compare_entries);
     }
 }
 

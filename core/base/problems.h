@@ -9,8 +9,8 @@
 int problems_add(ln_problems *problems, const char *file, int line, const char *field,
                  const char *found, const char *accepted, const char *format, ...)
     __attribute__((format(printf, 7, 8)));
-/* Brings those from `first` (0-based) on into the order of their files and lines; those of one line
- * stay in the order in which they were added. */
-void problems_sort(ln_problems *problems, size_t first);
+/* Brings them into the order of their files and lines; those of one line stay in the order in which
+ * they were added. */
+void problems_sort(ln_problems *problems);
 
 #endif

@@ -102,6 +102,13 @@ typedef struct ln_port_range {
     uint16_t first, last; /* inclusive, 1-65535 */
 } ln_port_range;
 
+/* What requests of an HTTP flow have to look like. */
+typedef struct ln_http_match {
+    const char *const *methods; /* upper case; none: any */
+    size_t n_methods;
+    const char *path; /* starts with "/"; "*" stands for any run of characters; NULL: any */
+} ln_http_match;
+
 /* One rule of the expanded list, read-only. */
 typedef struct ln_rule {
     ln_action action;           /* LN_ALLOW, LN_DENY, LN_REJECT */
@@ -110,10 +117,11 @@ typedef struct ln_rule {
     const ln_port_range *ports; /* ascending, disjoint, merged; NULL: any (and ICMP) */
     size_t n_ports;
     ln_destination destination;
-    int when;         /* the handler's reference, 0: none */
-    bool deny_list;   /* made from deny_domains or deny_domain_suffixes */
-    const char *name; /* the user's label or NULL */
-    const char *file; /* where it was written; NULL when unknown */
+    const ln_http_match *http; /* NULL: the connection alone is judged */
+    int when;                  /* the handler's reference, 0: none */
+    bool deny_list;            /* made from deny_domains or deny_domain_suffixes */
+    const char *name;          /* the user's label or NULL */
+    const char *file;          /* where it was written; NULL when unknown */
     int line;
     const char *origin; /* the user's field: "rules[3]", "deny_domains[1]" */
 } ln_rule;
@@ -150,9 +158,75 @@ typedef struct ln_limits {
     uint32_t fragments, fragment_bytes, fragment_ms;
     uint32_t pin_names, pin_addresses;
     uint32_t dns_in_flight, dns_tcp_idle_ms;
+    uint32_t leaf_certificates, leaf_valid_s;
+    uint32_t http_header_bytes, h2_header_list_bytes, h2_streams;
     uint32_t handler_ms;
     uint64_t handler_instructions;
 } ln_limits;
+
+typedef struct ln_name_pattern {
+    const char *name; /* canonical, no leading dot */
+    bool below;       /* every name below it, at any depth; else exactly it */
+} ln_name_pattern;
+
+typedef struct ln_tls_ca_certs_for {
+    ln_name_pattern host;
+    const char *const *paths;
+    size_t n_paths;
+} ln_tls_ca_certs_for;
+
+typedef struct ln_tls_verify_for {
+    ln_name_pattern host;
+    bool verify;
+} ln_tls_verify_for;
+
+typedef struct ln_tls_settings { /* paths are as written */
+    bool intercept;              /* whether the policy has a `tls` table */
+    bool verify_upstream, block_quic;
+    const uint16_t *ports; /* the intercepted ones */
+    size_t n_ports;
+    const ln_name_pattern *bypass;
+    size_t n_bypass;
+    const char *ca_cert, *ca_key; /* both or neither (NULL: made on first use) */
+    const char *const *upstream_ca_certs;
+    size_t n_upstream_ca_certs;
+    const ln_tls_ca_certs_for *ca_certs_for; /* beside upstream_ca_certs */
+    size_t n_ca_certs_for;
+    const ln_tls_verify_for *verify_for; /* instead of verify_upstream */
+    size_t n_verify_for;
+} ln_tls_settings;
+
+typedef enum ln_secret_source {
+    LN_SECRET_VALUE,    /* `source` is the secret itself */
+    LN_SECRET_FROM_ENV, /* … the variable of lunette's environment that holds it */
+    LN_SECRET_FROM_FILE,
+    LN_SECRET_COMMAND /* … a command for sh(1) that prints it */
+} ln_secret_source;
+
+/* Where a secret is put in. */
+enum { LN_INJECT_HEADERS = 1, LN_INJECT_BASIC_AUTH = 2, LN_INJECT_QUERY = 4, LN_INJECT_BODY = 8 };
+
+typedef enum ln_violation {
+    LN_VIOLATION_BLOCK,
+    LN_VIOLATION_BLOCK_AND_LOG,
+    LN_VIOLATION_BLOCK_AND_TERMINATE,
+    LN_VIOLATION_HANDLER /* the policy's function is asked */
+} ln_violation;
+
+typedef struct ln_secret {
+    const char *env; /* the guest's variable that holds the placeholder */
+    ln_secret_source from;
+    const char *source; /* by `from`; a value is wiped when the policy is freed */
+    size_t source_len;
+    const ln_name_pattern *hosts; /* where it may go; at least one */
+    size_t n_hosts;
+    const char *placeholder; /* NULL: made up */
+    unsigned inject;         /* LN_INJECT_* set */
+    bool require_tls;
+    ln_violation on_violation;
+    int violation_handler; /* LN_VIOLATION_HANDLER: the function's reference */
+    const char *origin;    /* "secrets[1]" */
+} ln_secret;
 
 typedef struct ln_settings {
     ln_action default_egress, default_ingress;
@@ -165,8 +239,12 @@ typedef struct ln_settings {
     size_t n_bindings;
     ln_prefix ipv4_pool, ipv6_pool;
     ln_bucket egress_bytes, egress_packets, ingress_bytes, ingress_packets;
+    ln_tls_settings tls;
+    const ln_secret *secrets;
+    size_t n_secrets;
     bool trust_host_cas;
-    int on_connect; /* handler reference, 0: none */
+    const char *country_db, *asn_db; /* geoip: paths as written, NULL: none */
+    int on_connect;                  /* handler reference, 0: none */
     ln_limits limits;
 } ln_settings;
 

@@ -1,0 +1,276 @@
+/* Settings: DNS, pools, rate limits, limits, GeoIP. */
+#include <string.h>
+
+#include "policy/plan_parts.h"
+
+enum { MINUTE_MS = 60 * 1000, HOUR_MS = 60 * MINUTE_MS, DAY_MS = 24 * HOUR_MS };
+
+/* ---- limits ---- */
+
+#define LIMIT(member, least, most)                                                                 \
+    {                                                                                              \
+        .key = #member, .read = read_u32, .offset = offsetof(ln_limits, member), .min = (least),   \
+        .max = (most)                                                                              \
+    }
+static const struct field limit_fields[] = {
+    LIMIT(max_connections, 1, 1 << 20),
+    LIMIT(half_open, 1, 1 << 20),
+    LIMIT(tcp_connect_ms, 100, HOUR_MS),
+    LIMIT(tcp_half_open_ms, 100, HOUR_MS),
+    LIMIT(tcp_idle_ms, 1000, 7 * DAY_MS),
+    LIMIT(tcp_keepalive_ms, 1000, 7 * DAY_MS),
+    LIMIT(udp_one_way_ms, 100, DAY_MS),
+    LIMIT(udp_two_way_ms, 100, DAY_MS),
+    LIMIT(first_flight_bytes, 64, 1 << 20),
+    LIMIT(first_flight_ms, 10, MINUTE_MS),
+    LIMIT(client_hello_bytes, 512, 1 << 20),
+    LIMIT(client_hello_ms, 10, 10 * MINUTE_MS),
+    LIMIT(fragments, 1, 4096),
+    LIMIT(fragment_bytes, 1500, 65535),
+    LIMIT(fragment_ms, 100, 2 * MINUTE_MS),
+    LIMIT(pin_names, 16, 1 << 20),
+    LIMIT(pin_addresses, 1, 1024),
+    LIMIT(dns_in_flight, 1, 65535),
+    LIMIT(dns_tcp_idle_ms, 100, HOUR_MS),
+    LIMIT(leaf_certificates, 1, 1 << 20),
+    LIMIT(leaf_valid_s, 60, 30 * 24 * 3600),
+    LIMIT(http_header_bytes, 1024, 1 << 20),
+    LIMIT(h2_header_list_bytes, 1024, 1 << 20),
+    LIMIT(h2_streams, 1, 10000),
+    LIMIT(handler_ms, 1, 1000),
+    {.key = "handler_instructions",
+     .read = read_u64,
+     .offset = offsetof(ln_limits, handler_instructions),
+     .min = 1000,
+     .max = UINT64_C(1000000000)},
+};
+#undef LIMIT
+
+void settings_defaults(ln_settings *settings)
+{
+    *settings = (ln_settings){
+        .default_egress = LN_DENY,
+        .default_ingress = LN_ALLOW,
+        .dns_rebind_protection = true,
+        .dns_query_timeout_ms = 5000,
+        .ipv4_pool = {.addr = ln_addr_v4(UINT32_C(0xac100000)), .bits = 96 + 12},
+        .ipv6_pool = {.addr.bytes = {0xfd, 0x42, 0x6d, 0x73, 0x00, 0x62}, .bits = 48},
+        .limits = {.max_connections = 4096,
+                   .half_open = 512,
+                   .tcp_connect_ms = 10 * 1000,
+                   .tcp_half_open_ms = 75 * 1000,
+                   .tcp_idle_ms = 2 * HOUR_MS + 4 * MINUTE_MS, /* RFC 5382 section 5 */
+                   .tcp_keepalive_ms = 15 * MINUTE_MS,
+                   .udp_one_way_ms = 30 * 1000,
+                   .udp_two_way_ms = 180 * 1000,
+                   .first_flight_bytes = 16 * 1024,
+                   .first_flight_ms = 5 * 1000,
+                   .client_hello_bytes = 64 * 1024,
+                   .client_hello_ms = 10 * 1000,
+                   .fragments = 64,
+                   .fragment_bytes = 65535,
+                   .fragment_ms = 10 * 1000,
+                   .pin_names = 4096,
+                   .pin_addresses = 64,
+                   .dns_in_flight = 256,
+                   .dns_tcp_idle_ms = 30 * 1000,
+                   .leaf_certificates = 1000,
+                   .leaf_valid_s = 24 * 3600,
+                   .http_header_bytes = 64 * 1024,
+                   .h2_header_list_bytes = 64 * 1024,
+                   .h2_streams = 100,
+                   .handler_ms = 5,
+                   .handler_instructions = 1000000},
+    };
+}
+
+void build_limits(struct build *build, const struct place *root)
+{
+    struct schema *schema = &build->schema;
+    ln_limits *limits = &build->settings.limits;
+    if (build->limits != NULL) {
+        struct place place = place_of_key(root, "limits", build->limits);
+        schema_table(schema, &place, limit_fields, COUNT_OF(limit_fields), limits);
+        const struct ln_value *inner = value_get(build->limits, "max_connections");
+        if (inner != NULL && build->max_connections != NULL) {
+            struct place twice = place_of_key(&place, "max_connections", inner);
+            schema_wrong(schema, &twice, NULL, "it is given twice: here and as `max_connections`");
+        }
+    }
+    if (build->max_connections != NULL) {
+        struct place place = place_of_key(root, "max_connections", build->max_connections);
+        read_u32(schema, &place, &limit_fields[0], limits);
+    }
+    if (limits->half_open > limits->max_connections) {
+        limits->half_open = limits->max_connections;
+    }
+}
+
+/* ---- DNS ---- */
+
+#define A_NAMESERVER "IP, IP:PORT, HOST, HOST:PORT or [IPV6]:PORT"
+
+enum { DNS_PORT = 53 };
+
+struct endpoints {
+    ln_endpoint *endpoints;
+    size_t n;
+};
+
+/* Cuts ":PORT" off the end of "HOST:PORT" or "[ADDR]:PORT", and the brackets. A bare IPv6 address,
+ * which has more than one colon, stays whole. Returns whether the shape is right. */
+static bool cut_port(const char **at, size_t *len, uint16_t *port)
+{
+    const char *end = *at + *len;
+    const char *colon = memchr(*at, ':', *len);
+    if (**at == '[') {
+        const char *close = memchr(*at, ']', *len);
+        if (close == NULL || (close + 1 < end && close[1] != ':')) {
+            return false;
+        }
+        *at += 1;
+        *len = (size_t)(close - *at);
+        colon = close + 1;
+    } else if (colon == NULL || memchr(colon + 1, ':', (size_t)(end - colon - 1)) != NULL) {
+        return true;
+    } else {
+        *len = (size_t)(colon - *at);
+    }
+    if (colon == end) {
+        return true;
+    }
+    int32_t number = port_parse(colon + 1, end);
+    *port = (uint16_t)number;
+    return number >= 1 && number <= PORT_MAX;
+}
+
+static void add_nameserver(struct schema *schema, const struct place *place, void *out)
+{
+    struct endpoints *to = out;
+    if (!schema_text(schema, place, A_NAMESERVER)) {
+        return;
+    }
+    ln_endpoint endpoint = {.port = DNS_PORT};
+    const char *host = place->value->string.data;
+    size_t len = place->value->string.len;
+    if (!cut_port(&host, &len, &endpoint.port)) {
+        schema_wrong(schema, place, A_NAMESERVER, "it is not a nameserver");
+        return;
+    }
+    bool is_addr = ln_addr_parse(host, len, &endpoint.addr) == 0;
+    if (is_addr || read_name_part(schema, place, host, len, A_NAMESERVER, &endpoint.host)) {
+        to->endpoints[to->n++] = endpoint;
+    }
+}
+
+static void read_nameservers(struct schema *schema, const struct place *place,
+                             const struct field *field, void *out)
+{
+    (void)field;
+    ln_settings *settings = out;
+    struct endpoints to = {0};
+    to.endpoints = schema_array(schema, value_count(place->value), sizeof(*to.endpoints));
+    if (to.endpoints != NULL) {
+        schema_each(schema, place, "a list of nameservers", add_nameserver, &to);
+        settings->nameservers = to.endpoints;
+        settings->n_nameservers = to.n;
+    }
+}
+
+static const struct field dns_fields[] = {
+    {.key = "rebind_protection",
+     .read = read_bool,
+     .offset = offsetof(ln_settings, dns_rebind_protection)},
+    {.key = "nameservers", .read = read_nameservers},
+    {.key = "query_timeout_ms",
+     .read = read_u32,
+     .offset = offsetof(ln_settings, dns_query_timeout_ms),
+     .min = 1,
+     .max = HOUR_MS},
+};
+
+void build_dns(struct build *build, const struct place *root)
+{
+    if (build->dns_rebind_protection != NULL) {
+        struct place place =
+            place_of_key(root, "dns_rebind_protection", build->dns_rebind_protection);
+        schema_bool(&build->schema, &place, &build->settings.dns_rebind_protection);
+    }
+    if (build->dns != NULL) {
+        struct place place = place_of_key(root, "dns", build->dns);
+        schema_table(&build->schema, &place, dns_fields, COUNT_OF(dns_fields), &build->settings);
+    }
+}
+
+/* ---- pools ---- */
+
+void read_pool(struct schema *schema, const struct place *place, const struct field *field,
+               void *out)
+{
+    bool v4 = field->offset == offsetof(struct build, settings.ipv4_pool);
+    unsigned longest = v4 ? 96 + 30 : 64;
+    ln_prefix pool;
+    if (!read_prefix(schema, place, &pool)) {
+        return;
+    }
+    ln_group group = ln_addr_group(&pool.addr, NULL);
+    if (ln_prefix_is_v4(&pool) != v4) {
+        schema_wrong(schema, place, v4 ? "an IPv4 CIDR" : "an IPv6 CIDR", "the family is wrong");
+    } else if (pool.bits > longest) {
+        schema_wrong(schema, place, v4 ? "a /30 or larger" : "a /64 or larger",
+                     "the pool has no room for one sandbox");
+    } else if (ln_addr_is_never(&pool.addr) || group == LN_GROUP_LOOPBACK ||
+               group == LN_GROUP_MULTICAST || group == LN_GROUP_LINK_LOCAL) {
+        schema_wrong(schema, place, NULL, "no guest can have addresses of this range");
+    } else {
+        *(ln_prefix *)((char *)out + field->offset) = pool;
+    }
+}
+
+/* ---- rate limits ---- */
+
+#define BUCKET(member, least, most)                                                                \
+    {                                                                                              \
+        .key = #member, .read = read_u64, .offset = offsetof(ln_bucket, member), .min = (least),   \
+        .max = (most)                                                                              \
+    }
+static const struct field bucket_fields[] = {
+    BUCKET(size, 1, UINT64_C(1) << 40),
+    BUCKET(refill_ms, 1, DAY_MS),
+    BUCKET(burst, 0, UINT64_C(1) << 40),
+};
+#undef BUCKET
+
+static void read_bucket(struct schema *schema, const struct place *place, const struct field *field,
+                        void *out)
+{
+    ln_bucket *bucket = (ln_bucket *)((char *)out + field->offset);
+    size_t mistakes = schema->mistakes;
+    schema_table(schema, place, bucket_fields, COUNT_OF(bucket_fields), bucket);
+    if (schema->mistakes == mistakes && bucket->size == 0) {
+        schema_missing(schema, place, "size", "tokens per refill_ms");
+    }
+    if (schema->mistakes == mistakes && bucket->refill_ms == 0) {
+        schema_missing(schema, place, "refill_ms", "milliseconds");
+    }
+}
+
+static const struct field egress_fields[] = {
+    {.key = "bandwidth", .read = read_bucket, .offset = offsetof(ln_settings, egress_bytes)},
+    {.key = "packets", .read = read_bucket, .offset = offsetof(ln_settings, egress_packets)},
+};
+static const struct field ingress_fields[] = {
+    {.key = "bandwidth", .read = read_bucket, .offset = offsetof(ln_settings, ingress_bytes)},
+    {.key = "packets", .read = read_bucket, .offset = offsetof(ln_settings, ingress_packets)},
+};
+const struct field rate_limit_fields[2] = {
+    {.key = "egress", .read = read_table, .fields = egress_fields, .n_fields = 2},
+    {.key = "ingress", .read = read_table, .fields = ingress_fields, .n_fields = 2},
+};
+
+/* ---- GeoIP ---- */
+
+const struct field geoip_fields[2] = {
+    {.key = "country_db", .read = read_text, .offset = offsetof(ln_settings, country_db)},
+    {.key = "asn_db", .read = read_text, .offset = offsetof(ln_settings, asn_db)},
+};
