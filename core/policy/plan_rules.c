@@ -4,7 +4,8 @@
 #include "base/text.h"
 #include "policy/plan_parts.h"
 
-#define A_RULE "a table such as {action = \"allow\", destination = \"public\"}, or a chain"
+#define A_RULE                                                                                     \
+    "a chain, a line such as \"allow@public:tcp:443\", or a table {action =, destination =, …}"
 
 static const char *const actions[] = {"deny", "allow", "reject"}; /* the order of ln_action */
 
