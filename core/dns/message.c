@@ -2,7 +2,7 @@
  * without records.
  *
  * Cost: reading a query and writing the one that leaves touch each byte once and allocate nothing;
- * well under a microsecond. ldns sees answers only. */
+ * well under a microsecond. ldns sees answers only: answer.c. */
 #include "dns/message.h"
 
 #include <errno.h>
@@ -11,7 +11,7 @@
 
 #include "base/bytes.h"
 
-enum { LABEL_MAX = 63, POINTER = 0xc0, OPT_LEN = 11, EDNS_DO = 0x8000 };
+enum { LABEL_MAX = 63, POINTER = 0xc0, OPT_LEN = DNS_OPT_LEN, EDNS_DO = 0x8000 };
 
 static uint8_t lower(uint8_t c)
 {
@@ -67,24 +67,42 @@ static bool skip_name(struct reader *r)
     return root;
 }
 
-bool dns_name_text(const uint8_t *wire, size_t len, char dst[DNS_NAME_TEXT_MAX])
+bool dns_name_for_rules(const uint8_t *wire, size_t len, char dst[LN_NAME_MAX + 1])
 {
     bool plain = true;
+    size_t out = 0;
+    for (size_t at = 0; at < len && wire[at] != 0; at += 1u + wire[at]) {
+        bool odd = false;
+        if (out > 0) {
+            dst[out++] = '.';
+        }
+        size_t start = out; /* a name of 255 bytes has at most 253 here */
+        for (size_t i = at + 1; i <= at + wire[at]; i++) {
+            dst[out++] = (char)lower(wire[i]);
+            odd = odd || !is_host_byte(lower(wire[i]));
+        }
+        if (odd) {
+            plain = false;
+            dst[start] = '*';
+            out = start + 1;
+        }
+    }
+    dst[out] = '\0';
+    return plain;
+}
+
+void dns_name_text(const uint8_t *wire, size_t len, char dst[DNS_NAME_TEXT_MAX])
+{
     size_t out = 0;
     for (size_t at = 0; at < len && wire[at] != 0; at += 1u + wire[at]) {
         if (out > 0) {
             dst[out++] = '.';
         }
-        for (size_t i = at + 1; i <= at + wire[at] && i < len; i++) {
+        for (size_t i = at + 1; i <= at + wire[at]; i++) {
             uint8_t c = lower(wire[i]);
-            if (out + 5 > DNS_NAME_TEXT_MAX) { /* cannot be: 255 bytes are at most 1020 here */
-                dst[out] = '\0';
-                return false;
-            }
             if (is_host_byte(c)) {
                 dst[out++] = (char)c;
             } else {
-                plain = false;
                 dst[out++] = '\\';
                 dst[out++] = (char)('0' + c / 100);
                 dst[out++] = (char)('0' + c / 10 % 10);
@@ -93,7 +111,6 @@ bool dns_name_text(const uint8_t *wire, size_t len, char dst[DNS_NAME_TEXT_MAX])
         }
     }
     dst[out] = '\0';
-    return plain;
 }
 
 bool dns_name_equal(const uint8_t *a, size_t a_len, const uint8_t *b, size_t b_len)
@@ -112,72 +129,80 @@ bool dns_name_equal(const uint8_t *a, size_t a_len, const uint8_t *b, size_t b_l
 
 /* ---- reading ---- */
 
+void dns_header_read(struct reader *r, struct dns_header *ret)
+{
+    ret->id = reader_u16(r);
+    ret->flags = reader_u16(r);
+    ret->questions = reader_u16(r);
+    for (int i = 0; i < DNS_SECTIONS; i++) {
+        ret->records[i] = reader_u16(r);
+    }
+}
+
 static void read_question(struct reader *r, struct dns_question *question)
 {
     question->wire_len = read_name(r, question->wire);
     question->type = reader_u16(r);
     question->class_ = reader_u16(r);
-    question->name[0] = '\0';
-    if (r->failed) {
-        return;
-    }
-    char text[DNS_NAME_TEXT_MAX];
-    question->odd = !dns_name_text(question->wire, question->wire_len, text);
-    if (!question->odd) {
-        /* A plain name of at most 255 wire bytes has at most 253 as text. */
-        snprintf(question->name, sizeof(question->name), "%s", text);
-    }
+    question->odd = !dns_name_for_rules(question->wire, question->wire_len, question->name);
 }
 
-struct edns {
-    unsigned count;
-    uint8_t version;
-    uint16_t size, flags;
-};
-
-/* Passes over `count` records, noting the OPT (RFC 6891 section 6.1.2). An OPT whose owner is not
- * the root is malformed. */
-static void skip_records(struct reader *r, unsigned count, struct edns *edns)
+bool dns_question_matches(struct reader *r, const struct dns_question *question)
 {
-    for (unsigned i = 0; i < count && !r->failed; i++) {
-        bool root = skip_name(r);
-        uint16_t type = reader_u16(r);
-        uint16_t class_ = reader_u16(r);
-        uint32_t ttl = reader_u32(r);
-        reader_skip(r, reader_u16(r));
-        if (type == DNS_TYPE_OPT) {
-            edns->count++;
-            edns->size = class_;
-            edns->version = (uint8_t)(ttl >> 16);
-            edns->flags = (uint16_t)ttl;
-            if (!root || edns->count > 1) {
-                r->failed = true;
+    uint8_t name[DNS_NAME_WIRE_MAX];
+    uint8_t name_len = read_name(r, name);
+    uint16_t type = reader_u16(r);
+    uint16_t class_ = reader_u16(r);
+    return !r->failed && type == question->type && class_ == question->class_ &&
+           dns_name_equal(name, name_len, question->wire, question->wire_len);
+}
+
+void dns_record_read(struct reader *r, const uint8_t *msg, struct dns_record *ret)
+{
+    ret->start = (size_t)(r->at - msg);
+    ret->root = skip_name(r);
+    ret->type = reader_u16(r);
+    ret->class_ = reader_u16(r);
+    ret->ttl_s = reader_u32(r);
+    uint16_t len = reader_u16(r);
+    ret->rdata = (size_t)(r->at - msg);
+    reader_skip(r, len);
+    ret->end = (size_t)(r->at - msg);
+}
+
+/* Passes over all records, noting the OPT: at most one, in the last section, owned by the root (RFC
+ * 6891 section 6.1.1). Returns whether there was one. Failed unless the message ends there. */
+static bool skip_records(struct reader *r, const struct dns_header *header, struct dns_record *opt)
+{
+    bool found = false;
+    for (int section = 0; section < DNS_SECTIONS; section++) {
+        for (unsigned i = 0; i < header->records[section] && !r->failed; i++) {
+            struct dns_record record;
+            dns_record_read(r, r->at, &record);
+            if (record.type == DNS_TYPE_OPT && !r->failed) {
+                r->failed = found || section != DNS_ADDITIONAL || !record.root;
+                found = true;
+                *opt = record;
             }
         }
     }
+    r->failed = r->failed || reader_left(r) != 0;
+    return found;
 }
 
 int dns_query_parse(const uint8_t *msg, size_t len, struct dns_query *ret)
 {
     struct reader r = reader_of(msg, len);
-    uint16_t id = reader_u16(&r);
-    uint16_t flags = reader_u16(&r);
-    uint16_t questions = reader_u16(&r);
-    unsigned records = reader_u16(&r);
-    records += reader_u16(&r);
-    records += reader_u16(&r);
-    if (r.failed || (flags & DNS_FLAG_QR) != 0) {
+    struct dns_header header;
+    dns_header_read(&r, &header);
+    if (r.failed || (header.flags & DNS_FLAG_QR) != 0) {
         return -EBADMSG;
     }
-    ret->id = id;
-    ret->flags = flags;
-    ret->has_question = false;
-    ret->edns = ret->dnssec_ok = false;
-    ret->udp_size = DNS_UDP_MIN;
-    if ((flags & DNS_FLAG_OPCODE) != 0) {
+    *ret = (struct dns_query){.id = header.id, .flags = header.flags, .udp_size = DNS_UDP_MIN};
+    if ((header.flags & DNS_FLAG_OPCODE) != 0) {
         return DNS_NOTIMP;
     }
-    if (questions != 1) {
+    if (header.questions != 1) {
         return DNS_FORMERR;
     }
     read_question(&r, &ret->question);
@@ -185,49 +210,38 @@ int dns_query_parse(const uint8_t *msg, size_t len, struct dns_query *ret)
         return DNS_FORMERR;
     }
     ret->has_question = true;
-    struct edns edns = {0};
-    skip_records(&r, records, &edns);
-    if (r.failed || reader_left(&r) != 0) {
+    struct dns_record opt;
+    ret->edns = skip_records(&r, &header, &opt) && !r.failed;
+    if (r.failed) {
         return DNS_FORMERR;
     }
-    if (edns.count != 0) {
-        ret->edns = true;
-        ret->dnssec_ok = (edns.flags & EDNS_DO) != 0;
-        ret->udp_size = edns.size > DNS_UDP_MIN ? edns.size : DNS_UDP_MIN;
+    if (!ret->edns) {
+        return DNS_NOERROR;
     }
-    return edns.version != 0 ? DNS_BADVERS : DNS_NOERROR;
+    ret->dnssec_ok = (opt.ttl_s & EDNS_DO) != 0;
+    ret->udp_size = opt.class_ > DNS_UDP_MIN ? opt.class_ : DNS_UDP_MIN;
+    return (opt.ttl_s >> 16 & 0xff) != 0 ? DNS_BADVERS : DNS_NOERROR;
 }
 
 bool dns_answer_matches(const struct dns_question *question, uint16_t id, const uint8_t *msg,
                         size_t len, uint16_t *ret_flags)
 {
     struct reader r = reader_of(msg, len);
-    uint16_t answer_id = reader_u16(&r);
-    uint16_t flags = reader_u16(&r);
-    uint16_t questions = reader_u16(&r);
-    unsigned records = reader_u16(&r);
-    records += reader_u16(&r);
-    records += reader_u16(&r);
-    if (r.failed || answer_id != id || (flags & DNS_FLAG_QR) == 0 ||
-        (flags & DNS_FLAG_OPCODE) != 0 || questions != 1) {
+    struct dns_header header;
+    dns_header_read(&r, &header);
+    if (r.failed || header.id != id ||
+        (header.flags & (DNS_FLAG_QR | DNS_FLAG_OPCODE)) != DNS_FLAG_QR || header.questions != 1 ||
+        !dns_question_matches(&r, question)) {
         return false;
     }
-    uint8_t name[DNS_NAME_WIRE_MAX];
-    uint8_t name_len = read_name(&r, name);
-    uint16_t type = reader_u16(&r);
-    uint16_t class_ = reader_u16(&r);
-    if (r.failed || type != question->type || class_ != question->class_ ||
-        !dns_name_equal(name, name_len, question->wire, question->wire_len)) {
-        return false;
-    }
-    if ((flags & DNS_FLAG_TC) == 0) {
-        struct edns edns = {0};
-        skip_records(&r, records, &edns);
-        if (r.failed || reader_left(&r) != 0) {
+    if ((header.flags & DNS_FLAG_TC) == 0) {
+        struct dns_record opt;
+        (void)skip_records(&r, &header, &opt);
+        if (r.failed) {
             return false;
         }
     }
-    *ret_flags = flags;
+    *ret_flags = header.flags;
     return true;
 }
 
@@ -235,16 +249,13 @@ bool dns_answer_matches(const struct dns_question *question, uint16_t id, const 
 
 /* Header and question; DNS_SMALL_MAX holds these (at most 271 bytes), one address record and an
  * OPT. */
-static size_t write_head(const struct dns_query *query, uint16_t id, uint16_t flags,
-                         uint16_t answers, uint8_t *dst)
+static size_t write_head(const struct dns_query *query, uint16_t id, uint16_t flags, uint8_t *dst)
 {
     const struct dns_question *question = &query->question;
     put_be16(dst, id);
     put_be16(dst + 2, flags);
     put_be16(dst + 4, query->has_question ? 1 : 0);
-    put_be16(dst + 6, answers);
-    put_be16(dst + 8, 0);
-    put_be16(dst + 10, 0);
+    memset(dst + 6, 0, DNS_HEADER_LEN - 6);
     if (!query->has_question) {
         return DNS_HEADER_LEN;
     }
@@ -259,7 +270,7 @@ static size_t write_head(const struct dns_query *query, uint16_t id, uint16_t fl
 static size_t write_opt(const struct dns_query *query, unsigned rcode, uint8_t *dst, size_t len)
 {
     uint8_t *opt = dst + len;
-    put_be16(dst + 10, 1);
+    put_be16(dst + 10, (uint16_t)(get_be16(dst + 10) + 1));
     opt[0] = 0;
     put_be16(opt + 1, DNS_TYPE_OPT);
     put_be16(opt + 3, DNS_UDP_SIZE);
@@ -273,28 +284,30 @@ static size_t write_opt(const struct dns_query *query, unsigned rcode, uint8_t *
 size_t dns_query_write(const struct dns_query *query, uint16_t id, uint8_t dst[DNS_SMALL_MAX])
 {
     uint16_t flags = query->flags & (DNS_FLAG_RD | DNS_FLAG_AD | DNS_FLAG_CD);
-    size_t len = write_head(query, id, flags, 0, dst);
+    size_t len = write_head(query, id, flags, dst);
     for (size_t i = 0; i < query->question.wire_len; i++) {
         dst[DNS_HEADER_LEN + i] = lower(dst[DNS_HEADER_LEN + i]);
     }
     return write_opt(query, 0, dst, len);
 }
 
-static uint16_t reply_flags(const struct dns_query *query, unsigned rcode)
+size_t dns_reply_begin(const struct dns_query *query, unsigned rcode, uint16_t flags, uint8_t *dst)
 {
-    uint16_t kept = query->flags & (DNS_FLAG_OPCODE | DNS_FLAG_RD | DNS_FLAG_CD);
-    return (uint16_t)(DNS_FLAG_QR | DNS_FLAG_RA | kept | (rcode & DNS_FLAG_RCODE));
+    flags |= query->flags & (DNS_FLAG_OPCODE | DNS_FLAG_RD | DNS_FLAG_CD);
+    flags |= DNS_FLAG_QR | DNS_FLAG_RA | (rcode & DNS_FLAG_RCODE);
+    return write_head(query, query->id, flags, dst);
+}
+
+size_t dns_reply_end(const struct dns_query *query, unsigned rcode, uint8_t *dst, size_t len)
+{
+    return query->edns ? write_opt(query, rcode, dst, len) : len;
 }
 
 size_t dns_reply_write(const struct dns_query *query, unsigned rcode, bool truncated,
                        uint8_t dst[DNS_SMALL_MAX])
 {
-    uint16_t flags = reply_flags(query, rcode);
-    if (truncated) {
-        flags |= DNS_FLAG_TC;
-    }
-    size_t len = write_head(query, query->id, flags, 0, dst);
-    return query->edns ? write_opt(query, rcode, dst, len) : len;
+    size_t len = dns_reply_begin(query, rcode, truncated ? DNS_FLAG_TC : 0, dst);
+    return dns_reply_end(query, rcode, dst, len);
 }
 
 size_t dns_reply_write_address(const struct dns_query *query, const ln_addr *addr, uint32_t ttl_s,
@@ -302,15 +315,15 @@ size_t dns_reply_write_address(const struct dns_query *query, const ln_addr *add
 {
     bool v4 = ln_addr_is_v4(addr);
     uint16_t addr_len = v4 ? 4 : 16;
-    size_t len = write_head(query, query->id, reply_flags(query, DNS_NOERROR), 1, dst);
-    put_be16(dst + len, POINTER << 8 | DNS_HEADER_LEN);
+    size_t len = dns_reply_begin(query, DNS_NOERROR, 0, dst);
+    put_be16(dst + 6, 1);
+    put_be16(dst + len, DNS_POINTER_TO_QUESTION);
     put_be16(dst + len + 2, v4 ? DNS_TYPE_A : DNS_TYPE_AAAA);
     put_be16(dst + len + 4, DNS_CLASS_IN);
     put_be32(dst + len + 6, ttl_s);
     put_be16(dst + len + 10, addr_len);
     memcpy(dst + len + 12, addr->bytes + 16 - addr_len, addr_len);
-    len += 12u + addr_len;
-    return query->edns ? write_opt(query, DNS_NOERROR, dst, len) : len;
+    return dns_reply_end(query, DNS_NOERROR, dst, len + 12u + addr_len);
 }
 
 /* ---- words ---- */

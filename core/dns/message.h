@@ -7,6 +7,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/bytes.h"
 #include "lunette/policy.h"
 
 #define DNS_HEADER_LEN    12u
@@ -15,6 +16,7 @@
 #define DNS_UDP_MIN       512u  /* what every asker takes, RFC 1035 section 4.2.1 */
 #define DNS_UDP_SIZE      1232u /* what lunette announces: fits any path without fragments */
 #define DNS_MESSAGE_MAX   65535u
+#define DNS_OPT_LEN       11u  /* of an OPT record without options */
 #define DNS_SMALL_MAX     320u /* any message that dns_query_write() and dns_reply_*() write */
 #define DNS_TYPE_TEXT_MAX 12u  /* "TYPE65535" and the terminator, likewise "RCODE4095" */
 
@@ -52,11 +54,20 @@ enum {
     DNS_BADVERS = 16 /* extended: needs EDNS */
 };
 
+#define DNS_POINTER_TO_QUESTION 0xc00cu /* a compressed name: the question's */
+
+enum dns_section { DNS_ANSWER, DNS_AUTHORITY, DNS_ADDITIONAL, DNS_SECTIONS };
+
+struct dns_header {
+    uint16_t id, flags, questions;
+    uint16_t records[DNS_SECTIONS];
+};
+
 struct dns_question {
     uint8_t wire[DNS_NAME_WIRE_MAX]; /* the name as the asker wrote it, uncompressed */
     uint8_t wire_len;
-    char name[LN_NAME_MAX + 1]; /* canonical; "" for the root, and where `odd` */
-    bool odd;                   /* holds bytes that a host name cannot hold: no rule matches it */
+    char name[LN_NAME_MAX + 1]; /* as rules see it: dns_name_for_rules() */
+    bool odd;                   /* holds bytes that a host name cannot hold */
     uint16_t type, class_;
 };
 
@@ -79,6 +90,12 @@ int dns_query_parse(const uint8_t *msg, size_t len, struct dns_query *ret);
  * length. */
 size_t dns_query_write(const struct dns_query *query, uint16_t id, uint8_t dst[DNS_SMALL_MAX]);
 
+/* The two ends of a reply: header (`flags`: AD, TC; the counts of records are zero) and question,
+ * and the OPT where the asker sent one. Extended `rcode`s need query->edns. Both return the length
+ * of the message so far. */
+size_t dns_reply_begin(const struct dns_query *query, unsigned rcode, uint16_t flags, uint8_t *dst);
+size_t dns_reply_end(const struct dns_query *query, unsigned rcode, uint8_t *dst, size_t len);
+
 /* Writes a reply without records: `rcode` (extended ones need query->edns), TC when `truncated`.
  * Returns the length. */
 size_t dns_reply_write(const struct dns_query *query, unsigned rcode, bool truncated,
@@ -89,16 +106,38 @@ size_t dns_reply_write(const struct dns_query *query, unsigned rcode, bool trunc
 size_t dns_reply_write_address(const struct dns_query *query, const ln_addr *addr, uint32_t ttl_s,
                                uint8_t dst[DNS_SMALL_MAX]);
 
+/* Reads the header. */
+void dns_header_read(struct reader *r, struct dns_header *ret);
+/* Reads one question (its name uncompressed) and tells whether it is this one, names compared
+ * without case. */
+bool dns_question_matches(struct reader *r, const struct dns_question *question);
+
+/* One record of a message, as offsets into it. */
+struct dns_record {
+    size_t start, rdata, end; /* of the owner's name, of the data, behind the data */
+    uint16_t type, class_;
+    uint32_t ttl_s;
+    bool root; /* the owner is the root, not compressed */
+};
+
+/* Reads the record at `r`, a reader over the whole message that starts at `msg`. Names are passed
+ * over, not followed. On failure r->failed is set and *ret is undefined. */
+void dns_record_read(struct reader *r, const uint8_t *msg, struct dns_record *ret);
+
 /* Whether `msg` is a whole, well-formed response to `question` asked as `id`: header, the same
  * single question (names compared without case), records that end where the message ends, at most
  * one OPT. A truncated response may end early (RFC 2181 section 9). Writes its flags. */
 bool dns_answer_matches(const struct dns_question *question, uint16_t id, const uint8_t *msg,
                         size_t len, uint16_t *ret_flags);
 
-/* Writes an uncompressed, well-formed wire name of `len` bytes as canonical text: lower case, no
- * trailing dot, and every byte that a host name cannot hold as \DDD (RFC 1035 section 5.1). Returns
- * whether there was no such byte. */
-bool dns_name_text(const uint8_t *wire, size_t len, char dst[DNS_NAME_TEXT_MAX]);
+/* Writes an uncompressed, well-formed wire name of `len` bytes as rules see it: lower case, no
+ * trailing dot, "" for the root. A label with a byte that a host name cannot hold becomes `*`,
+ * which no rule can name: such a name is matched by what is said of the names above it, by `*` and
+ * by the default, but never by a rule for exactly one name. Returns whether there was no such
+ * label. */
+bool dns_name_for_rules(const uint8_t *wire, size_t len, char dst[LN_NAME_MAX + 1]);
+/* The same name for people: every such byte as \DDD (RFC 1035 section 5.1). */
+void dns_name_text(const uint8_t *wire, size_t len, char dst[DNS_NAME_TEXT_MAX]);
 
 /* Whether two uncompressed wire names are equal without case (RFC 4343). */
 bool dns_name_equal(const uint8_t *a, size_t a_len, const uint8_t *b, size_t b_len);
