@@ -1,0 +1,382 @@
+/* The name server of a guest.
+ *
+ * Theory of operation. A query passes these gates, and the first that stops it answers:
+ *   form        FORMERR, NOTIMP, BADVERS; REFUSED for classes and types that are not forwarded
+ *   discovery   NXDOMAIN: names by which clients look for a resolver other than this one
+ *   name        NXDOMAIN: policy judges the name as egress
+ *   resolver    NXDOMAIN: policy judges the flow to a resolver that is not the gateway
+ *   own names   answered: the gateway's addresses
+ *   family      answered empty: addresses of a family that the host cannot route
+ *   room        SERVFAIL: too many questions on their way
+ * and then leaves. The answer is judged in answer.c. Each query makes exactly one event, when its
+ * reply is known: dns_query, dns_denied or dns_rebind; one for want of room is told as a limit.
+ *
+ * Between the gates and the upstream is where a cache would answer, and hosts of one's own. */
+#include "dns/server.h"
+
+#include <errno.h>
+#include <netinet/in.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/timer.h"
+#include "dns/answer.h"
+
+/* ---- events ---- */
+
+static void tell(struct dns_server *server, const struct dns_asker *asker,
+                 const struct dns_query *query, ln_event_kind kind, const ln_decision *decision,
+                 const char *reason, const char *detail)
+{
+    char name[DNS_NAME_TEXT_MAX];
+    char type[DNS_TYPE_TEXT_MAX];
+    const struct admission *admission = server->admission;
+    const ln_rule *rule =
+        decision->rule == 0 ? NULL : ln_policy_rule(admission->policy, decision->rule);
+    dns_name_text(query->question.wire, query->question.wire_len, name);
+    ln_event event = {
+        .kind = kind,
+        .protocol = ln_protocol_name(asker->transport),
+        .direction = ln_direction_name(LN_EGRESS),
+        .src = &asker->guest,
+        .dst = &asker->resolver,
+        .src_port = asker->guest_port,
+        .port = DNS_PORT,
+        .name = query->has_question ? (name[0] != '\0' ? name : ".") : NULL,
+        .type = query->has_question ? dns_type_name(query->question.type, type) : NULL,
+        .action = ln_action_name(kind == LN_EVENT_DNS_QUERY ? LN_ALLOW : LN_DENY),
+        .rule = decision->rule,
+        .source_file = rule != NULL ? rule->file : NULL,
+        .source_line = rule != NULL ? rule->line : 0,
+        .reason = reason != NULL ? reason : ln_reason_name(decision->reason),
+        .detail = detail,
+    };
+    events_tell(admission->events, &event);
+}
+
+static void tell_answered(struct dns_server *server, const struct dns_ticket *ticket,
+                          const ln_decision *decision, const char *detail)
+{
+    tell(server, &ticket->asker, &ticket->query, LN_EVENT_DNS_QUERY, decision, NULL, detail);
+}
+
+/* ---- gates ---- */
+
+static const ln_decision no_rule = {.action = LN_DENY};
+
+/* Types that are questions about the server, or about everything at once: 249-255 are the meta
+ * types (RFC 6895 section 3.1: TKEY, TSIG, IXFR, AXFR, MAILB, MAILA, ANY). */
+static bool is_forwarded(const struct dns_question *question)
+{
+    bool meta = question->type == DNS_TYPE_OPT || (question->type >= 249 && question->type <= 255);
+    return question->class_ == DNS_CLASS_IN && !meta;
+}
+
+static bool is_at_or_below(const char *name, const char *apex)
+{
+    size_t len = strlen(name);
+    size_t apex_len = strlen(apex);
+    return len >= apex_len && strcmp(name + len - apex_len, apex) == 0 &&
+           (len == apex_len || name[len - apex_len - 1] == '.');
+}
+
+/* Mozilla's canary, and discovery of designated resolvers (RFC 9462). */
+static bool is_discovery(const char *name)
+{
+    return is_at_or_below(name, "use-application-dns.net") ||
+           is_at_or_below(name, "_dns.resolver.arpa");
+}
+
+static bool is_gateway_name(const char *name)
+{
+    return strcmp(name, "host.lunette.internal") == 0 ||
+           strcmp(name, "host.microsandbox.internal") == 0;
+}
+
+static void judge_name(const struct dns_server *server, const struct dns_ticket *ticket,
+                       ln_decision *ret)
+{
+    const char *name = ticket->query.question.name;
+    ln_policy_evaluate_dns(server->admission->policy, name, ticket->asker.transport, ret, NULL);
+}
+
+/* Whether a rule says which resolver it allows, so that the guest has no choice of its own. */
+static bool names_one_host(const ln_policy *policy, const ln_decision *decision)
+{
+    const ln_rule *rule = decision->rule == 0 ? NULL : ln_policy_rule(policy, decision->rule);
+    if (rule == NULL) {
+        return false;
+    }
+    return rule->destination.kind == LN_DEST_DOMAIN ||
+           (rule->destination.kind == LN_DEST_PREFIX && rule->destination.prefix.bits == 128);
+}
+
+static void judge_resolver(const struct dns_server *server, struct dns_ticket *ticket,
+                           uint64_t now_ns, ln_decision *ret)
+{
+    const struct dns_asker *asker = &ticket->asker;
+    struct flow_key key = {
+        .guest = asker->guest,
+        .peer = asker->resolver,
+        .guest_port = asker->guest_port,
+        .peer_port = DNS_PORT,
+        .ip_protocol = asker->transport == LN_TCP ? IPPROTO_TCP : IPPROTO_UDP,
+    };
+    admission_judge(server->admission, &key, LN_EGRESS, LN_NAME_NONE, NULL, false, asker->flows,
+                    now_ns, ret);
+    ticket->pinned = names_one_host(server->admission->policy, ret);
+}
+
+static bool is_routable(const struct dns_server *server, uint16_t type)
+{
+    return (type != DNS_TYPE_A || server->link->route4) &&
+           (type != DNS_TYPE_AAAA || server->link->route6);
+}
+
+/* ---- pins ---- */
+
+struct pinning {
+    struct dns_server *server;
+    const struct dns_ticket *ticket;
+    uint64_t now_ns;
+};
+
+/* Only the name asked is what the sandbox resolved: a name further down the chain opens nothing
+ * until it is asked for itself. An odd name has no canonical form and so no pins. */
+static void pin(void *user, const ln_addr *addr, uint32_t ttl_s)
+{
+    const struct pinning *p = user;
+    const struct dns_question *question = &p->ticket->query.question;
+    uint64_t life_s = ttl_s > DNS_PIN_TTL_S ? ttl_s : DNS_PIN_TTL_S;
+    if (!p->ticket->pinned || question->odd || question->name[0] == '\0') {
+        return;
+    }
+    if (ln_pins_add(p->server->admission->pins, question->name, addr, p->now_ns,
+                    p->now_ns + life_s * SECOND_NS) < 0) {
+        p->server->over_limit++; /* the answer is given: other rules may open the address */
+    }
+}
+
+/* ---- queries ---- */
+
+/* Replies with `rcode` and tells why. */
+static enum dns_step refuse(struct dns_server *server, const struct dns_ticket *ticket,
+                            unsigned rcode, const ln_decision *decision, const char *reason,
+                            uint8_t *dst, size_t *ret_len)
+{
+    tell(server, &ticket->asker, &ticket->query, LN_EVENT_DNS_DENIED, decision, reason, NULL);
+    *ret_len = dns_reply_write(&ticket->query, rcode, false, dst);
+    return DNS_REPLY;
+}
+
+static enum dns_step answer_gateway_name(struct dns_server *server, const struct dns_ticket *ticket,
+                                         uint64_t now_ns, const ln_decision *decision, uint8_t *dst,
+                                         size_t *ret_len)
+{
+    const struct dns_query *query = &ticket->query;
+    uint16_t type = query->question.type;
+    tell_answered(server, ticket, decision, "the gateway's own name");
+    if (type != DNS_TYPE_A && type != DNS_TYPE_AAAA) {
+        *ret_len = dns_reply_write(query, DNS_NOERROR, false, dst);
+        return DNS_REPLY;
+    }
+    const ln_addr *addr = type == DNS_TYPE_A ? &server->link->gateway4 : &server->link->gateway6;
+    struct pinning pinning = {server, ticket, now_ns};
+    pin(&pinning, addr, DNS_LOCAL_TTL_S);
+    *ret_len = dns_reply_write_address(query, addr, DNS_LOCAL_TTL_S, dst);
+    return DNS_REPLY;
+}
+
+/* What no policy has a say in: 0, or the response code with *ret_reason. */
+static unsigned check_form(const struct dns_query *query, int rcode, const char **ret_reason)
+{
+    switch (rcode) {
+    case DNS_FORMERR:
+        *ret_reason = "formerr";
+        return DNS_FORMERR;
+    case DNS_NOTIMP:
+        *ret_reason = "notimp";
+        return DNS_NOTIMP;
+    case DNS_BADVERS:
+        *ret_reason = "badvers";
+        return DNS_BADVERS;
+    default:
+        break;
+    }
+    if (!is_forwarded(&query->question)) {
+        *ret_reason = "refused";
+        return DNS_REFUSED;
+    }
+    if (is_discovery(query->question.name)) {
+        *ret_reason = "discovery";
+        return DNS_NXDOMAIN;
+    }
+    return DNS_NOERROR;
+}
+
+enum dns_step dns_server_query(struct dns_server *server, const struct dns_asker *asker,
+                               const uint8_t *msg, size_t len, uint64_t now_ns,
+                               struct dns_ticket *ret_ticket, uint8_t dst[DNS_SMALL_MAX],
+                               size_t *ret_len)
+{
+    const struct admission *admission = server->admission;
+    const struct dns_query *query = &ret_ticket->query;
+    int parsed = dns_query_parse(msg, len, &ret_ticket->query);
+    if (parsed < 0) {
+        return DNS_DROP;
+    }
+    ret_ticket->asker = *asker;
+    ret_ticket->pinned = true;
+    ret_ticket->named = !ln_addr_equal(&asker->resolver, &server->link->gateway4) &&
+                        !ln_addr_equal(&asker->resolver, &server->link->gateway6);
+    const char *reason;
+    unsigned rcode = check_form(query, parsed, &reason);
+    if (rcode != DNS_NOERROR) {
+        return refuse(server, ret_ticket, rcode, &no_rule, reason, dst, ret_len);
+    }
+    ln_decision decision;
+    judge_name(server, ret_ticket, &decision);
+    admission->hits[decision.rule]++;
+    if (decision.action != LN_ALLOW) {
+        return refuse(server, ret_ticket, DNS_NXDOMAIN, &decision, NULL, dst, ret_len);
+    }
+    if (ret_ticket->named) {
+        ln_decision flow;
+        judge_resolver(server, ret_ticket, now_ns, &flow);
+        admission->hits[flow.rule]++;
+        if (flow.action != LN_ALLOW) {
+            return refuse(server, ret_ticket, DNS_NXDOMAIN, &flow, "resolver", dst, ret_len);
+        }
+    }
+    if (is_gateway_name(query->question.name)) {
+        return answer_gateway_name(server, ret_ticket, now_ns, &decision, dst, ret_len);
+    }
+    if (!is_routable(server, query->question.type)) {
+        tell_answered(server, ret_ticket, &decision, "no route for this family");
+        *ret_len = dns_reply_write(query, DNS_NOERROR, false, dst);
+        return DNS_REPLY;
+    }
+    if (server->in_flight >= ln_policy_settings(admission->policy)->limits.dns_in_flight) {
+        server->over_limit++;
+        *ret_len = dns_reply_write(query, DNS_SERVFAIL, false, dst);
+        return DNS_REPLY;
+    }
+    server->in_flight++;
+    return DNS_ASK;
+}
+
+/* ---- answers ---- */
+
+static size_t deny_answer(struct dns_server *server, const struct dns_ticket *ticket,
+                          enum dns_verdict verdict, const struct dns_finding *finding, uint8_t *dst)
+{
+    char detail[LN_NAME_MAX + 32];
+    char addr[LN_ADDR_TEXT_MAX];
+    bool rebind = verdict == DNS_ANSWER_REBIND;
+    if (rebind) {
+        ln_addr_format(&finding->addr, addr);
+    }
+    snprintf(detail, sizeof(detail), "the answer holds %s", rebind ? addr : finding->name);
+    tell(server, &ticket->asker, &ticket->query, rebind ? LN_EVENT_DNS_REBIND : LN_EVENT_DNS_DENIED,
+         &finding->decision, rebind ? NULL : "alias", detail);
+    return dns_reply_write(&ticket->query, DNS_NXDOMAIN, false, dst);
+}
+
+static size_t fail(struct dns_server *server, const struct dns_ticket *ticket,
+                   const ln_decision *decision, const char *why, uint8_t *dst)
+{
+    tell_answered(server, ticket, decision, why);
+    return dns_reply_write(&ticket->query, DNS_SERVFAIL, false, dst);
+}
+
+/* Writes what was found fine; over UDP what does not fit is truncated to nothing but TC. */
+static size_t give(struct dns_server *server, const struct dns_ticket *ticket,
+                   const ln_decision *decision, const struct dns_answer *answer, uint8_t *dst)
+{
+    char rcode[DNS_TYPE_TEXT_MAX];
+    const struct dns_query *query = &ticket->query;
+    bool udp = ticket->asker.transport == LN_UDP;
+    size_t room = !udp                            ? DNS_MESSAGE_MAX
+                  : query->udp_size < DNS_UDP_MAX ? query->udp_size
+                                                  : DNS_UDP_MAX;
+    size_t len = dns_answer_write(answer, dst, room);
+    if (len == 0 && !udp) {
+        return fail(server, ticket, decision, "the answer is too long", dst);
+    }
+    tell_answered(server, ticket, decision, dns_rcode_name(dns_answer_rcode(answer), rcode));
+    return len > 0 ? len : dns_reply_write(query, DNS_NOERROR, true, dst);
+}
+
+/* Judges, pins and writes a whole answer. */
+static size_t take_answer(struct dns_server *server, const struct dns_ticket *ticket,
+                          const ln_decision *decision, struct dns_answer *answer, uint64_t now_ns,
+                          uint8_t *dst)
+{
+    const struct admission *admission = server->admission;
+    struct dns_finding finding;
+    enum dns_verdict verdict =
+        dns_answer_judge(answer, admission->policy, &admission->host, &finding);
+    if (verdict != DNS_ANSWER_FINE) {
+        return deny_answer(server, ticket, verdict, &finding, dst);
+    }
+    struct pinning pinning = {server, ticket, now_ns};
+    dns_answer_each_address(answer, pin, &pinning);
+    return give(server, ticket, decision, answer, dst);
+}
+
+static bool is_truncated(const uint8_t *msg, size_t len)
+{
+    return len >= DNS_HEADER_LEN && (get_be16(msg + 2) & DNS_FLAG_TC) != 0;
+}
+
+/* Takes a ticket back. The policy may be another by now: whether it still allows the question,
+ * which is told when not. */
+static bool take_back(struct dns_server *server, const struct dns_ticket *ticket, ln_decision *ret)
+{
+    server->in_flight--;
+    judge_name(server, ticket, ret);
+    if (ret->action != LN_ALLOW) {
+        tell(server, &ticket->asker, &ticket->query, LN_EVENT_DNS_DENIED, ret, NULL, NULL);
+    }
+    return ret->action == LN_ALLOW;
+}
+
+size_t dns_server_answer(struct dns_server *server, struct dns_ticket *ticket, const uint8_t *msg,
+                         size_t len, uint64_t now_ns, uint8_t dst[DNS_MESSAGE_MAX])
+{
+    ln_decision decision;
+    if (!take_back(server, ticket, &decision)) {
+        return dns_reply_write(&ticket->query, DNS_NXDOMAIN, false, dst);
+    }
+    if (is_truncated(msg, len)) {
+        tell_answered(server, ticket, &decision, "truncated");
+        return dns_reply_write(&ticket->query, DNS_NOERROR, true, dst);
+    }
+    struct dns_answer *answer;
+    int r = dns_answer_read(&ticket->query, msg, len, &answer);
+    if (r < 0) {
+        const char *why = r == -ENOMEM ? "out of memory" : "the answer is malformed";
+        return fail(server, ticket, &decision, why, dst);
+    }
+    size_t reply = take_answer(server, ticket, &decision, answer, now_ns, dst);
+    dns_answer_free(answer);
+    return reply;
+}
+
+size_t dns_server_fail(struct dns_server *server, struct dns_ticket *ticket, const char *why,
+                       uint8_t dst[DNS_SMALL_MAX])
+{
+    ln_decision decision;
+    if (!take_back(server, ticket, &decision)) {
+        return dns_reply_write(&ticket->query, DNS_NXDOMAIN, false, dst);
+    }
+    return fail(server, ticket, &decision, why, dst);
+}
+
+void dns_server_cancel(struct dns_server *server, struct dns_ticket *ticket)
+{
+    ln_decision decision;
+    if (take_back(server, ticket, &decision)) {
+        tell_answered(server, ticket, &decision, "the asker is gone");
+    }
+}
