@@ -5,6 +5,7 @@
  * well under a microsecond. ldns sees answers only: answer.c. */
 #include "dns/message.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -111,6 +112,21 @@ void dns_name_text(const uint8_t *wire, size_t len, char dst[DNS_NAME_TEXT_MAX])
         }
     }
     dst[out] = '\0';
+}
+
+size_t dns_name_from_text(const char *text, uint8_t dst[DNS_NAME_WIRE_MAX])
+{
+    size_t out = 0;
+    while (*text != '\0') {
+        size_t label = strcspn(text, ".");
+        assert(label > 0 && label <= LABEL_MAX && out + label + 2 <= DNS_NAME_WIRE_MAX);
+        dst[out++] = (uint8_t)label;
+        memcpy(dst + out, text, label);
+        out += label;
+        text += label + (text[label] == '.');
+    }
+    dst[out++] = 0;
+    return out;
 }
 
 bool dns_name_equal(const uint8_t *a, size_t a_len, const uint8_t *b, size_t b_len)

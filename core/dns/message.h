@@ -139,6 +139,9 @@ bool dns_name_for_rules(const uint8_t *wire, size_t len, char dst[LN_NAME_MAX + 
 /* The same name for people: every such byte as \DDD (RFC 1035 section 5.1). */
 void dns_name_text(const uint8_t *wire, size_t len, char dst[DNS_NAME_TEXT_MAX]);
 
+/* Writes a canonical name as wire name. Returns its length. */
+size_t dns_name_from_text(const char *text, uint8_t dst[DNS_NAME_WIRE_MAX]);
+
 /* Whether two uncompressed wire names are equal without case (RFC 4343). */
 bool dns_name_equal(const uint8_t *a, size_t a_len, const uint8_t *b, size_t b_len);
 

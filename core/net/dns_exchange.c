@@ -1,0 +1,359 @@
+/* One question to upstream nameservers.
+ *
+ * Theory of operation. The servers are asked in order, twice around, each for an equal share of the
+ * time allowed. Every server has a socket of its own for this one question, with a port of the
+ * kernel's random choice, connected, so that only datagrams from that server's address reach us,
+ * and a random id. A socket stays open until the question is answered or its time is over: a slow
+ * answer counts even after the next server was asked, and a second asking is the same datagram
+ * again.
+ *
+ * An answer counts when id, question and form are right; anything else is passed over, and after
+ * STRAYS_MAX of that the socket is closed, because somebody is guessing. A server fails when it
+ * cannot be reached (ICMP errors arrive on the connected socket): then the next is asked at once.
+ * Whatever a server says, SERVFAIL included, is an answer. */
+#include "net/dns_upstream.h"
+
+#include <errno.h>
+#include <netinet/in.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/bytes.h"
+
+enum { ROUNDS = 2, STRAYS_MAX = 64, DATAGRAMS_A_TURN = 16, LENGTH = 2 };
+
+/* ---- sockets ---- */
+
+static socklen_t sockaddr_of(const struct nameserver *server, struct sockaddr_storage *ret)
+{
+    memset(ret, 0, sizeof(*ret));
+    if (ln_addr_is_v4(&server->addr)) {
+        struct sockaddr_in *in = (struct sockaddr_in *)ret;
+        in->sin_family = AF_INET;
+        in->sin_port = htons(server->port);
+        in->sin_addr.s_addr = htonl(ln_addr_to_v4(&server->addr));
+        return sizeof(*in);
+    }
+    struct sockaddr_in6 *in6 = (struct sockaddr_in6 *)ret;
+    in6->sin6_family = AF_INET6;
+    in6->sin6_port = htons(server->port);
+    in6->sin6_scope_id = server->scope_id;
+    memcpy(&in6->sin6_addr, server->addr.bytes, sizeof(in6->sin6_addr));
+    return sizeof(*in6);
+}
+
+static void close_try(struct dns_try *try)
+{
+    int fd = try->watch.fd;
+    if (fd >= 0) {
+        loop_unwatch(try->exchange->upstream->loop, &try->watch);
+        close(fd);
+    }
+    free(try->answer);
+    try->answer = NULL;
+}
+
+/* Opens a connected socket and watches it. Returns 0 or a negative errno. */
+static int open_try(struct dns_try *try, int type, uint32_t events, watch_fn *ready)
+{
+    struct sockaddr_storage addr;
+    socklen_t addr_len = sockaddr_of(&try->server, &addr);
+    int fd = socket(addr.ss_family, type | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (fd < 0) {
+        return -errno;
+    }
+    int r =
+        connect(fd, (struct sockaddr *)&addr, addr_len) == 0 || errno == EINPROGRESS ? 0 : -errno;
+    try->watch.ready = ready;
+    r = r < 0 ? r : loop_watch(try->exchange->upstream->loop, &try->watch, fd, events);
+    if (r < 0) {
+        close(fd);
+    }
+    return r;
+}
+
+/* ---- the end ---- */
+
+void dns_exchange_cancel(struct dns_exchange *ex)
+{
+    timer_cancel(&ex->upstream->loop->timers, &ex->timer);
+    for (size_t i = 0; i < ex->n_tries; i++) {
+        close_try(&ex->tries[i]);
+    }
+}
+
+static void fail(struct dns_exchange *ex, const char *why)
+{
+    dns_exchange_cancel(ex);
+    ex->done(ex, NULL, 0, why);
+}
+
+/* `answer` is either the upstream's own buffer or the try's. */
+static void succeed(struct dns_try *try, const uint8_t *answer, size_t len)
+{
+    struct dns_exchange *ex = try->exchange;
+    uint8_t *owned = try->answer;
+    try->answer = NULL;
+    dns_exchange_cancel(ex);
+    ex->done(ex, answer, len, NULL);
+    free(owned);
+}
+
+/* ---- whose turn it is ---- */
+
+static int ask(struct dns_try *try);
+
+static uint64_t share_ns(const struct dns_exchange *ex)
+{
+    return ex->upstream->timeout_ms * MS_NS / ((uint64_t)ROUNDS * ex->n_tries);
+}
+
+static int rearm(struct dns_exchange *ex)
+{
+    struct loop *loop = ex->upstream->loop;
+    uint64_t due_ns = loop->now_ns + share_ns(ex);
+    return timer_set(&loop->timers, &ex->timer,
+                     due_ns < ex->deadline_ns ? due_ns : ex->deadline_ns);
+}
+
+static bool any_alive(const struct dns_exchange *ex)
+{
+    size_t i = 0;
+    while (i < ex->n_tries && ex->tries[i].failed) {
+        i++;
+    }
+    return i < ex->n_tries;
+}
+
+/* Asks the next server that has not failed. Returns 0, or a negative errno when all have. */
+static int advance(struct dns_exchange *ex)
+{
+    int last = -EHOSTUNREACH;
+    while (ex->turn < ROUNDS * ex->n_tries) {
+        struct dns_try *try = &ex->tries[ex->turn++ % ex->n_tries];
+        int r = try->failed ? last : ask(try);
+        if (r == 0) {
+            return rearm(ex);
+        }
+        last = r;
+        try->failed = true;
+        close_try(try);
+    }
+    struct loop *loop = ex->upstream->loop;
+    return any_alive(ex) ? timer_set(&loop->timers, &ex->timer, ex->deadline_ns) : last;
+}
+
+/* A server cannot be reached. The exchange may be gone afterwards. */
+static void give_up(struct dns_try *try)
+{
+    struct dns_exchange *ex = try->exchange;
+    bool current = &ex->tries[(ex->turn - 1u) % ex->n_tries] == try;
+    try->failed = true;
+    close_try(try);
+    if ((current && advance(ex) < 0) || !any_alive(ex)) {
+        fail(ex, "no nameserver can be reached");
+    }
+}
+
+static void fire(struct timer *timer, uint64_t now_ns)
+{
+    struct dns_exchange *ex =
+        (struct dns_exchange *)(void *)((char *)timer - offsetof(struct dns_exchange, timer));
+    if (now_ns >= ex->deadline_ns) {
+        fail(ex, "no nameserver answered in time");
+    } else if (advance(ex) < 0) {
+        fail(ex, "no nameserver can be reached");
+    }
+}
+
+/* ---- TCP (RFC 7766) ---- */
+
+/* Sends what is left of the query. Returns 0 or a negative errno. */
+static int tcp_send(struct dns_try *try)
+{
+    uint8_t query[LENGTH + DNS_SMALL_MAX];
+    size_t len = dns_query_write(try->exchange->query, try->id, query + LENGTH);
+    put_be16(query, (uint16_t)len);
+    len += LENGTH;
+    while (try->sent < len) {
+        ssize_t n = send(try->watch.fd, query + try->sent, len - try->sent, MSG_NOSIGNAL);
+        if (n < 0) {
+            return errno == EAGAIN ? 0 : -errno;
+        }
+        try->sent = (uint16_t)(try->sent + n);
+    }
+    return loop_rewatch(try->exchange->upstream->loop, &try->watch, EPOLLIN);
+}
+
+/* Receives what is there. Returns 1 when the answer is whole, 0, or a negative errno. */
+static int tcp_receive(struct dns_try *try)
+{
+    for (;;) {
+        uint8_t *dst = try->head + try->got;
+        size_t want = LENGTH - try->got;
+        if (try->got >= LENGTH) {
+            dst = try->answer + (try->got - LENGTH);
+            want = get_be16(try->head) + LENGTH - try->got;
+        }
+        ssize_t n = recv(try->watch.fd, dst, want, 0);
+        if (n <= 0) {
+            return n == 0 ? -ECONNRESET : errno == EAGAIN ? 0 : -errno;
+        }
+        try->got += (uint32_t)n;
+        if (try->got == LENGTH) {
+            try->answer = malloc(get_be16(try->head));
+            if (get_be16(try->head) < DNS_HEADER_LEN || try->answer == NULL) {
+                return -EBADMSG;
+            }
+        }
+        if (try->got > LENGTH && try->got == get_be16(try->head) + (uint32_t)LENGTH) {
+            return 1;
+        }
+    }
+}
+
+static void tcp_ready(struct watch *watch, uint32_t events)
+{
+    struct dns_try *try =
+        (struct dns_try *)(void *)((char *)watch - offsetof(struct dns_try, watch));
+    uint16_t flags;
+    int r = (events & EPOLLOUT) != 0 ? tcp_send(try) : 0;
+    r = r < 0 || (events & (EPOLLIN | EPOLLERR | EPOLLHUP)) == 0 ? r : tcp_receive(try);
+    if (r == 1) {
+        uint16_t len = get_be16(try->head);
+        if (dns_answer_matches(&try->exchange->query->question, try->id, try->answer, len,
+                               &flags) &&
+            (flags & DNS_FLAG_TC) == 0) {
+            succeed(try, try->answer, len);
+            return;
+        }
+        r = -EBADMSG;
+    }
+    if (r < 0) {
+        give_up(try);
+    }
+}
+
+static int start_tcp(struct dns_try *try)
+{
+    try->tcp = true;
+    return open_try(try, SOCK_STREAM, EPOLLIN | EPOLLOUT, tcp_ready);
+}
+
+/* ---- UDP ---- */
+
+static void udp_truncated(struct dns_try *try, size_t len)
+{
+    struct dns_exchange *ex = try->exchange;
+    if (ex->named) {
+        succeed(try, ex->upstream->datagram, len);
+        return;
+    }
+    close_try(try);
+    if (start_tcp(try) < 0 || rearm(ex) < 0) {
+        give_up(try);
+    }
+}
+
+static void udp_ready(struct watch *watch, uint32_t events)
+{
+    struct dns_try *try =
+        (struct dns_try *)(void *)((char *)watch - offsetof(struct dns_try, watch));
+    uint8_t *datagram = try->exchange->upstream->datagram;
+    (void)events;
+    for (int i = 0; i < DATAGRAMS_A_TURN; i++) {
+        ssize_t n = recv(watch->fd, datagram, DNS_MESSAGE_MAX, 0);
+        if (n < 0 && errno == EAGAIN) {
+            return;
+        }
+        uint16_t flags;
+        if (n >= 0 && dns_answer_matches(&try->exchange->query->question, try->id, datagram,
+                                         (size_t)n, &flags)) {
+            if ((flags & DNS_FLAG_TC) != 0) {
+                udp_truncated(try, (size_t)n);
+            } else {
+                succeed(try, datagram, (size_t)n);
+            }
+            return;
+        }
+        if (n < 0 || ++try->strays == STRAYS_MAX) {
+            give_up(try);
+            return;
+        }
+    }
+}
+
+/* Asks, or asks again. Returns 0, or a negative errno when the server cannot be reached. */
+static int ask(struct dns_try *try)
+{
+    int r = 0;
+    if (!try->asked) {
+        try->asked = true;
+        r = try->tcp ? start_tcp(try) : open_try(try, SOCK_DGRAM, EPOLLIN, udp_ready);
+    }
+    if (r < 0 || try->tcp) {
+        return r;
+    }
+    uint8_t query[DNS_SMALL_MAX];
+    size_t len = dns_query_write(try->exchange->query, try->id, query);
+    /* A full buffer loses the datagram, as a network might. */
+    bool sent =
+        send(try->watch.fd, query, len, MSG_NOSIGNAL) >= 0 || errno == EAGAIN || errno == ENOBUFS;
+    return sent ? 0 : -errno;
+}
+
+/* ---- the beginning ---- */
+
+static int start(struct dns_exchange *ex)
+{
+    struct loop *loop = ex->upstream->loop;
+    ex->timer = (struct timer){.fire = fire};
+    ex->turn = 0;
+    ex->deadline_ns = loop_now(loop) + ex->upstream->timeout_ms * MS_NS;
+    int r = advance(ex);
+    if (r < 0) {
+        dns_exchange_cancel(ex);
+    }
+    return r;
+}
+
+static void add_try(struct dns_exchange *ex, const struct nameserver *server, bool tcp)
+{
+    const struct host_services *services = &ex->upstream->loop->services;
+    struct dns_try *try = &ex->tries[ex->n_tries++];
+    *try = (struct dns_try){.watch = {.fd = -1}, .exchange = ex, .server = *server, .tcp = tcp};
+    services->random(services->user, (uint8_t *)&try->id, sizeof(try->id));
+}
+
+static void prepare(struct dns_exchange *ex, struct dns_upstream *upstream,
+                    const struct dns_query *query, dns_done_fn *done)
+{
+    ex->upstream = upstream;
+    ex->query = query;
+    ex->done = done;
+    ex->n_tries = 0;
+}
+
+int dns_exchange_start(struct dns_exchange *ex, struct dns_upstream *upstream,
+                       const struct dns_query *query, dns_done_fn *done)
+{
+    prepare(ex, upstream, query, done);
+    ex->named = false;
+    for (size_t i = 0; i < upstream->n_servers; i++) {
+        add_try(ex, &upstream->servers[i], false);
+    }
+    return start(ex);
+}
+
+int dns_exchange_start_named(struct dns_exchange *ex, struct dns_upstream *upstream,
+                             const struct dns_query *query, const struct nameserver *resolver,
+                             ln_protocol transport, dns_done_fn *done)
+{
+    prepare(ex, upstream, query, done);
+    ex->named = true;
+    add_try(ex, resolver, transport == LN_TCP);
+    return start(ex);
+}

@@ -1,0 +1,29 @@
+/* Where the host's nameservers stand: resolv.conf(5). */
+#ifndef LN_NET_RESOLV_CONF_H
+#define LN_NET_RESOLV_CONF_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "lunette/address.h"
+
+#define RESOLV_CONF_SERVERS_MAX 8u
+#define RESOLV_CONF_BYTES_MAX   65536u
+
+struct nameserver {
+    ln_addr addr;
+    uint32_t scope_id; /* of a link-local IPv6 address: the interface; else 0 */
+    uint16_t port;
+};
+
+/* Takes the addresses of the `nameserver` lines of `text`, in order, RESOLV_CONF_SERVERS_MAX at
+ * most; what is no address is passed over, as is every other line. Returns how many. */
+size_t resolv_conf_parse(const char *text, size_t len,
+                         struct nameserver servers[RESOLV_CONF_SERVERS_MAX]);
+
+/* Likewise of the file; of its first RESOLV_CONF_BYTES_MAX bytes. Where there is no such file, or
+ * no nameserver in it, that is the local machine, as for the C library. Returns how many, or a
+ * negative errno when a file that is there cannot be read. */
+int resolv_conf_read(const char *path, struct nameserver servers[RESOLV_CONF_SERVERS_MAX]);
+
+#endif
