@@ -312,7 +312,7 @@ static int start(struct dns_exchange *ex)
     struct loop *loop = ex->upstream->loop;
     ex->timer = (struct timer){.fire = fire};
     ex->turn = 0;
-    ex->deadline_ns = loop_now(loop) + ex->upstream->timeout_ms * MS_NS;
+    ex->deadline_ns = loop->now_ns + ex->upstream->timeout_ms * MS_NS;
     int r = advance(ex);
     if (r < 0) {
         dns_exchange_cancel(ex);
@@ -342,8 +342,8 @@ int dns_exchange_start(struct dns_exchange *ex, struct dns_upstream *upstream,
 {
     prepare(ex, upstream, query, done);
     ex->named = false;
-    for (size_t i = 0; i < upstream->n_servers; i++) {
-        add_try(ex, &upstream->servers[i], false);
+    for (size_t i = 0; i < upstream->servers.n; i++) {
+        add_try(ex, &upstream->servers.at[i], false);
     }
     return start(ex);
 }

@@ -7,23 +7,20 @@
 #include "net/loop.h"
 #include "net/resolv_conf.h"
 
-#define DNS_SERVERS_MAX RESOLV_CONF_SERVERS_MAX
-
 struct dns_upstream {
     struct loop *loop;
-    struct nameserver servers[DNS_SERVERS_MAX]; /* in the order in which they are tried */
-    size_t n_servers;
+    struct nameservers servers;
     uint32_t timeout_ms; /* of one question, over all tries */
     uint8_t *datagram;   /* where datagrams are received */
 };
 
-/* Reads `resolv_conf` (NULL: /etc/resolv.conf) unless the settings name nameservers. Of these, host
- * names are resolved now, by the nameservers of resolv.conf; this waits for them, within
- * dns_query_timeout_ms. `loop` must outlive the upstream. Returns 0, or a negative errno with
- * *reterr filled: resolv.conf cannot be read, a name does not resolve, there are more than
- * DNS_SERVERS_MAX. */
-int dns_upstream_init(struct dns_upstream *upstream, struct loop *loop, const char *resolv_conf,
-                      const ln_settings *settings, ln_error *reterr);
+/* The upstreams are the nameservers of the settings, else `host`, those of the machine. Host names
+ * among the former are resolved now, by the machine's; this waits for them, within
+ * dns_query_timeout_ms each. `loop` must outlive the upstream. Returns 0, or a negative errno with
+ * *reterr filled: a name does not resolve, or there are more than NAMESERVERS_MAX. */
+int dns_upstream_init(struct dns_upstream *upstream, struct loop *loop,
+                      const struct nameservers *host, const ln_settings *settings,
+                      ln_error *reterr);
 /* No exchange may be under way. */
 void dns_upstream_fini(struct dns_upstream *upstream);
 /* Takes over the servers and the timeout of `from`, which is then ended. Exchanges under way go on
@@ -57,7 +54,7 @@ struct dns_exchange {
     dns_done_fn *done;
     struct timer timer;
     uint64_t deadline_ns;
-    struct dns_try tries[DNS_SERVERS_MAX];
+    struct dns_try tries[NAMESERVERS_MAX];
     uint8_t n_tries;
     uint8_t turn; /* how many times a server was asked, or passed over */
     bool named;   /* the guest's own resolver: its truncated answers count */

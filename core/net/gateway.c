@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "net/addressing.h"
+#include "net/dns_upstream.h"
 #include "net/host_socket.h"
 #include "stack/neighbour.h"
 
@@ -588,17 +589,23 @@ int ln_gateway_reload(ln_gateway *gw, ln_policy *policy)
         !ln_addr_equal(&link.guest6, &gw->link.guest6)) {
         return -EADDRNOTAVAIL; /* a guest keeps its addresses */
     }
+    struct dns_upstream upstream;
+    r = name_service_prepare(gw, policy, &upstream);
+    if (r < 0) {
+        return r;
+    }
     struct fragments *fragments = make_fragments(policy);
     r = fragments == NULL ? -ENOMEM : admission_set_policy(&gw->admission, policy);
     if (r < 0) {
         fragments_free(fragments);
+        dns_upstream_fini(&upstream);
         return r;
     }
     fragments_free(gw->fragments);
     gw->fragments = fragments;
     loop_now(&gw->loop);
     apply_limits(gw);
-    name_service_reload(gw);
+    name_service_reload(gw, &upstream);
     events_tell(&gw->events, &(ln_event){.kind = LN_EVENT_RELOAD});
     gateway_forget_refused(gw, true);
     each_flow(gw, rejudge);

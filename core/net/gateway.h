@@ -19,6 +19,7 @@
 #define GATEWAY_REFRESH_TICKS 10u /* seconds between looks at the machine's addresses */
 
 struct datagrams;    /* datagram.c's own state */
+struct dns_upstream; /* net/dns_upstream.h */
 struct name_service; /* name_service.c's */
 
 /* Of one thing that is counted always and told at most once a second. */
@@ -136,8 +137,12 @@ void datagram_expire(ln_gateway *gw);
 
 int name_service_start(ln_gateway *gw, const char *resolv_conf, ln_error *reterr);
 void name_service_stop(ln_gateway *gw);
-/* The policy was swapped: its nameservers and limits are taken up. */
-void name_service_reload(ln_gateway *gw);
+/* Finds the nameservers of a policy that is to be swapped in, which waits for those given by host
+ * name. Returns 0, and name_service_reload() or dns_upstream_fini() must follow; or a negative
+ * errno. */
+int name_service_prepare(ln_gateway *gw, const ln_policy *policy, struct dns_upstream *ret);
+/* Takes them up. */
+void name_service_reload(ln_gateway *gw, struct dns_upstream *prepared);
 void name_service_udp(ln_gateway *gw, const struct packet *packet);
 /* A segment to port 53: the far side of such a connection is the resolver itself. `flow` as for
  * tcp_flow_input(). */

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <net/if.h>
+#include <netinet/in.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
@@ -71,22 +72,20 @@ static bool parse_server(struct word word, struct nameserver *ret)
     return true;
 }
 
-size_t resolv_conf_parse(const char *text, size_t len,
-                         struct nameserver servers[RESOLV_CONF_SERVERS_MAX])
+void resolv_conf_parse(const char *text, size_t len, struct nameservers *ret)
 {
-    size_t n = 0;
     const char *end = text + len;
-    while (text < end && n < RESOLV_CONF_SERVERS_MAX) {
+    ret->n = 0;
+    while (text < end && ret->n < NAMESERVERS_MAX) {
         const char *line_end = memchr(text, '\n', (size_t)(end - text));
         line_end = line_end == NULL ? end : line_end;
         struct word key = next_word(&text, line_end);
         if (key.len == 10 && memcmp(key.at, "nameserver", 10) == 0 &&
-            parse_server(next_word(&text, line_end), &servers[n])) {
-            n++;
+            parse_server(next_word(&text, line_end), &ret->at[ret->n])) {
+            ret->n++;
         }
         text = line_end < end ? line_end + 1 : end;
     }
-    return n;
 }
 
 /* Reads up to RESOLV_CONF_BYTES_MAX bytes. */
@@ -109,9 +108,9 @@ static ssize_t read_all(int fd, char *dst)
     return (ssize_t)len;
 }
 
-int resolv_conf_read(const char *path, struct nameserver servers[RESOLV_CONF_SERVERS_MAX])
+int resolv_conf_read(const char *path, struct nameservers *ret)
 {
-    size_t n = 0;
+    struct nameservers found = {.n = 0};
     int fd = open(path, O_RDONLY | O_CLOEXEC);
     if (fd < 0 && errno != ENOENT) {
         return -errno;
@@ -119,15 +118,19 @@ int resolv_conf_read(const char *path, struct nameserver servers[RESOLV_CONF_SER
     if (fd >= 0) {
         char *text = malloc(RESOLV_CONF_BYTES_MAX);
         ssize_t len = text == NULL ? -ENOMEM : read_all(fd, text);
-        n = len <= 0 ? 0 : resolv_conf_parse(text, (size_t)len, servers);
+        if (len > 0) {
+            resolv_conf_parse(text, (size_t)len, &found);
+        }
         free(text);
         close(fd);
         if (len < 0) {
             return (int)len;
         }
     }
-    if (n == 0) {
-        servers[n++] = (struct nameserver){.addr = ln_addr_v4(0x7f000001), .port = PORT};
+    if (found.n == 0) {
+        found.at[found.n++] =
+            (struct nameserver){.addr = ln_addr_v4(INADDR_LOOPBACK), .port = PORT};
     }
-    return (int)n;
+    *ret = found;
+    return 0;
 }

@@ -7,8 +7,8 @@
 
 #include "lunette/address.h"
 
-#define RESOLV_CONF_SERVERS_MAX 8u
-#define RESOLV_CONF_BYTES_MAX   65536u
+#define NAMESERVERS_MAX       8u
+#define RESOLV_CONF_BYTES_MAX 65536u
 
 struct nameserver {
     ln_addr addr;
@@ -16,14 +16,18 @@ struct nameserver {
     uint16_t port;
 };
 
-/* Takes the addresses of the `nameserver` lines of `text`, in order, RESOLV_CONF_SERVERS_MAX at
- * most; what is no address is passed over, as is every other line. Returns how many. */
-size_t resolv_conf_parse(const char *text, size_t len,
-                         struct nameserver servers[RESOLV_CONF_SERVERS_MAX]);
+struct nameservers {
+    struct nameserver at[NAMESERVERS_MAX]; /* in the order in which they are tried */
+    size_t n;
+};
 
-/* Likewise of the file; of its first RESOLV_CONF_BYTES_MAX bytes. Where there is no such file, or
- * no nameserver in it, that is the local machine, as for the C library. Returns how many, or a
- * negative errno when a file that is there cannot be read. */
-int resolv_conf_read(const char *path, struct nameserver servers[RESOLV_CONF_SERVERS_MAX]);
+/* Takes the addresses of the `nameserver` lines of `text`, in order, NAMESERVERS_MAX at most; what
+ * is no address is passed over, as is every other line. */
+void resolv_conf_parse(const char *text, size_t len, struct nameservers *ret);
+
+/* Likewise of a file; of its first RESOLV_CONF_BYTES_MAX bytes. Where there is no such file, or no
+ * nameserver in it, that is the local machine, as for the C library. Returns 0, or a negative errno
+ * when a file that is there cannot be read. */
+int resolv_conf_read(const char *path, struct nameservers *ret);
 
 #endif
