@@ -11,8 +11,9 @@
 enum {
     HOP_LIMIT = 64,
     IPV4_DONT_FRAGMENT = 0x4000,
-    ICMPV4_ERROR_MAX = 576, /* bytes of IP, RFC 1812 section 4.3.2.3 */
-    ICMPV6_ERROR_MAX = 1280 /* RFC 4443 section 2.4 (c) */
+    ICMPV4_ERROR_MAX = 576,  /* bytes of IP, RFC 1812 section 4.3.2.3 */
+    ICMPV6_ERROR_MAX = 1280, /* RFC 4443 section 2.4 (c) */
+    ICMPV6_TOO_BIG = 2
 };
 
 /* ---- checksums ---- */
@@ -131,6 +132,33 @@ size_t build_udp(uint8_t *frame, const uint8_t dst_mac[6], const uint8_t src_mac
     return ETH_LEN + ip_len + udp_len;
 }
 
+/* ---- ICMP ---- */
+
+static void fill_icmp_checksum(uint8_t *icmp, uint32_t len, bool v6, const ln_addr *src,
+                               const ln_addr *dst)
+{
+    uint64_t sum = v6 ? build_pseudo_sum(src, dst, true, IPPROTO_ICMPV6, len) : 0;
+    put_be16(icmp + 2, 0);
+    put_be16(icmp + 2, (uint16_t)~build_fold(build_sum(icmp, len, sum)));
+}
+
+size_t build_echo(uint8_t *frame, const uint8_t dst_mac[6], const uint8_t src_mac[6], bool v6,
+                  const ln_addr *src, const ln_addr *dst_addr, uint8_t type, uint16_t id,
+                  uint16_t seq, size_t data_len)
+{
+    size_t ip_len = v6 ? IPV6_LEN : IPV4_LEN;
+    uint32_t icmp_len = ICMP_LEN + (uint32_t)data_len;
+    uint8_t *icmp = frame + ETH_LEN + ip_len;
+    build_eth(frame, dst_mac, src_mac, v6 ? ETHERTYPE_IPV6 : ETHERTYPE_IPV4);
+    build_ip(frame + ETH_LEN, v6, src, dst_addr, v6 ? IPPROTO_ICMPV6 : IPPROTO_ICMP, icmp_len);
+    icmp[0] = type;
+    icmp[1] = 0;
+    put_be16(icmp + 4, id);
+    put_be16(icmp + 6, seq);
+    fill_icmp_checksum(icmp, icmp_len, v6, src, dst_addr);
+    return ETH_LEN + ip_len + icmp_len;
+}
+
 /* ---- ICMP errors ---- */
 
 static const struct icmp_code {
@@ -142,6 +170,7 @@ static const struct icmp_code {
     [ICMP_ERROR_PORT_UNREACHABLE] = {{3, 3}, {1, 4}},
     [ICMP_ERROR_PROHIBITED] = {{3, 13}, {1, 1}},
     [ICMP_ERROR_TOO_BIG] = {{3, 4}, {2, 0}},
+    [ICMP_ERROR_TTL_EXCEEDED] = {{11, 0}, {3, 0}},
 };
 static_assert(sizeof(icmp_codes) / sizeof(icmp_codes[0]) == ICMP_ERRORS, "a code for every error");
 
@@ -154,7 +183,7 @@ static bool is_unspecified(const ln_addr *addr)
 
 /* Errors answer datagrams and echo requests only; of the rest of ICMP some are errors themselves,
  * and none is worth one. */
-static bool may_be_answered(const struct packet *packet, enum icmp_error error)
+static bool may_be_answered(const struct packet *packet, const struct icmp_message *message)
 {
     switch (packet->kind) {
     case PACKET_TCP:
@@ -171,17 +200,17 @@ static bool may_be_answered(const struct packet *packet, enum icmp_error error)
     case PACKET_NDP:
         return false;
     }
-    if (packet_is_multicast(packet) && !(packet->v6 && error == ICMP_ERROR_TOO_BIG)) {
+    if (packet_is_multicast(packet) && !(packet->v6 && message->type == ICMPV6_TOO_BIG)) {
         return false;
     }
     return !is_unspecified(&packet->src);
 }
 
-size_t build_icmp_error(uint8_t dst[ICMP_ERROR_FRAME_MAX], const struct link_identity *link,
-                        const uint8_t guest_mac[6], const struct packet *packet,
-                        enum icmp_error error, uint32_t mtu)
+size_t build_icmp_message(uint8_t dst[ICMP_ERROR_FRAME_MAX], const struct link_identity *link,
+                          const uint8_t guest_mac[6], const struct packet *packet,
+                          const struct icmp_message *message)
 {
-    if (!may_be_answered(packet, error)) {
+    if (!may_be_answered(packet, message)) {
         return 0;
     }
     bool v6 = packet->v6;
@@ -189,22 +218,34 @@ size_t build_icmp_error(uint8_t dst[ICMP_ERROR_FRAME_MAX], const struct link_ide
     uint32_t most = (v6 ? ICMPV6_ERROR_MAX : ICMPV4_ERROR_MAX) - ip_len - ICMP_LEN;
     uint32_t quoted = packet->frame_len - packet->l3;
     quoted = quoted < most ? quoted : most;
-    const ln_addr *src = !packet_is_multicast(packet) ? &packet->dst
-                         : v6                         ? &link->gateway6
-                                                      : &link->gateway4;
     uint8_t protocol = v6 ? IPPROTO_ICMPV6 : IPPROTO_ICMP;
     uint32_t icmp_len = ICMP_LEN + quoted;
 
     uint8_t *icmp = dst + ETH_LEN + ip_len;
     build_eth(dst, guest_mac, link->gateway_mac, v6 ? ETHERTYPE_IPV6 : ETHERTYPE_IPV4);
-    build_ip(dst + ETH_LEN, v6, src, &packet->src, protocol, icmp_len);
-    icmp[0] = icmp_codes[error][v6].type;
-    icmp[1] = icmp_codes[error][v6].code;
-    put_be16(icmp + 2, 0);
-    /* The MTU: 32 bits in ICMPv6 (RFC 4443 section 3.2), the lower 16 in ICMPv4 (RFC 1191). */
-    put_be32(icmp + 4, error == ICMP_ERROR_TOO_BIG ? mtu : 0);
+    build_ip(dst + ETH_LEN, v6, &message->src, &packet->src, protocol, icmp_len);
+    icmp[0] = message->type;
+    icmp[1] = message->code;
+    put_be32(icmp + 4, message->rest);
     memcpy(icmp + ICMP_LEN, packet->frame + packet->l3, quoted);
-    uint64_t sum = v6 ? build_pseudo_sum(src, &packet->src, true, protocol, icmp_len) : 0;
-    put_be16(icmp + 2, (uint16_t)~build_fold(build_sum(icmp, icmp_len, sum)));
+    fill_icmp_checksum(icmp, icmp_len, v6, &message->src, &packet->src);
     return ETH_LEN + ip_len + icmp_len;
+}
+
+size_t build_icmp_error(uint8_t dst[ICMP_ERROR_FRAME_MAX], const struct link_identity *link,
+                        const uint8_t guest_mac[6], const struct packet *packet,
+                        enum icmp_error error, uint32_t mtu)
+{
+    bool v6 = packet->v6;
+    bool by_gateway = packet_is_multicast(packet) || error == ICMP_ERROR_TTL_EXCEEDED;
+    struct icmp_message message = {
+        .src = !by_gateway ? packet->dst
+               : v6        ? link->gateway6
+                           : link->gateway4,
+        .type = icmp_codes[error][v6].type,
+        .code = icmp_codes[error][v6].code,
+        /* The MTU: 32 bits in ICMPv6 (RFC 4443 section 3.2), the lower 16 in ICMPv4 (RFC 1191). */
+        .rest = error == ICMP_ERROR_TOO_BIG ? mtu : 0,
+    };
+    return build_icmp_message(dst, link, guest_mac, packet, &message);
 }

@@ -32,13 +32,21 @@ size_t build_udp(uint8_t *frame, const uint8_t dst_mac[6], const uint8_t src_mac
                  const ln_addr *src, uint16_t src_port, const ln_addr *dst_addr, uint16_t dst_port,
                  size_t payload_len);
 
-enum icmp_error { /* each stands for its ICMPv4 (RFC 792, 1812) and ICMPv6 (RFC 4443) form */
-                  ICMP_ERROR_NET_UNREACHABLE,  /* v4 3/0, v6 1/0 */
-                  ICMP_ERROR_HOST_UNREACHABLE, /* v4 3/1, v6 1/3 */
-                  ICMP_ERROR_PORT_UNREACHABLE, /* v4 3/3, v6 1/4 */
-                  ICMP_ERROR_PROHIBITED,       /* v4 3/13, v6 1/1: administratively prohibited */
-                  ICMP_ERROR_TOO_BIG,          /* v4 3/4, v6 2/0; `mtu` is told */
-                  ICMP_ERRORS
+/* Likewise Ethernet, IP and ICMP or ICMPv6 headers of an echo message of `type` before `data_len`
+ * bytes of data. */
+size_t build_echo(uint8_t *frame, const uint8_t dst_mac[6], const uint8_t src_mac[6], bool v6,
+                  const ln_addr *src, const ln_addr *dst_addr, uint8_t type, uint16_t id,
+                  uint16_t seq, size_t data_len);
+
+/* Each stands for its ICMPv4 (RFC 792, 1812) and ICMPv6 (RFC 4443) form. */
+enum icmp_error {
+    ICMP_ERROR_NET_UNREACHABLE,  /* v4 3/0, v6 1/0 */
+    ICMP_ERROR_HOST_UNREACHABLE, /* v4 3/1, v6 1/3 */
+    ICMP_ERROR_PORT_UNREACHABLE, /* v4 3/3, v6 1/4 */
+    ICMP_ERROR_PROHIBITED,       /* v4 3/13, v6 1/1: administratively prohibited */
+    ICMP_ERROR_TOO_BIG,          /* v4 3/4, v6 2/0; `mtu` is told */
+    ICMP_ERROR_TTL_EXCEEDED,     /* v4 11/0, v6 3/0; from the gateway */
+    ICMP_ERRORS
 };
 #define ICMP_ERROR_FRAME_MAX (ETH_LEN + 1280u)
 /* Writes the frame with an error about `packet` (a packet of the guest), sent as from
@@ -49,5 +57,16 @@ enum icmp_error { /* each stands for its ICMPv4 (RFC 792, 1812) and ICMPv6 (RFC 
 size_t build_icmp_error(uint8_t dst[ICMP_ERROR_FRAME_MAX], const struct link_identity *link,
                         const uint8_t guest_mac[6], const struct packet *packet,
                         enum icmp_error error, uint32_t mtu);
+
+/* An error as another host worded it. */
+struct icmp_message {
+    ln_addr src;
+    uint8_t type, code; /* of the packet's family */
+    uint32_t rest;      /* what follows the checksum */
+};
+/* Writes the frame that brings `message` about `packet` to the guest; likewise. */
+size_t build_icmp_message(uint8_t dst[ICMP_ERROR_FRAME_MAX], const struct link_identity *link,
+                          const uint8_t guest_mac[6], const struct packet *packet,
+                          const struct icmp_message *message);
 
 #endif
