@@ -76,3 +76,9 @@ const ln_rule *ln_policy_rule(const ln_policy *policy, size_t index)
 {
     return index >= 1 && index <= policy->plan.n_rules ? &policy->plan.rules[index - 1] : NULL;
 }
+
+const char *ln_policy_handler_error(const ln_policy *policy)
+{
+    const ln_handlers *handlers = &policy->handlers;
+    return handlers->last_error != NULL ? handlers->last_error(handlers->user) : NULL;
+}

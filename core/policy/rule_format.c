@@ -79,6 +79,13 @@ static bool is_dns(const ln_rule *rule)
            rule->n_ports == 1 && rule->ports[0].first == 53 && rule->ports[0].last == 53;
 }
 
+int ln_destination_format(const ln_destination *destination, char *dst, size_t size)
+{
+    struct text text = text_of(dst, size);
+    put_destination(&text, destination);
+    return (int)text.len;
+}
+
 int ln_rule_format(const ln_rule *rule, char *dst, size_t size)
 {
     struct text text = text_of(dst, size);

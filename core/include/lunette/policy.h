@@ -126,6 +126,9 @@ typedef struct ln_rule {
     const char *origin; /* the user's field: "rules[3]", "deny_domains[1]" */
 } ln_rule;
 
+/* Writes the destination as it stands in the one-line form: `10.0.0.0/8`, `.example.com`. Returns
+ * the length it would have, like snprintf. */
+LN_API int ln_destination_format(const ln_destination *destination, char *dst, size_t size);
 /* Writes the one-line form: `allow@public:tcp:443`. Returns the length it would have, like
  * snprintf. */
 LN_API int ln_rule_format(const ln_rule *rule, char *dst, size_t size);
@@ -270,6 +273,8 @@ typedef struct ln_handlers {
     /* Returns 1 and *ret_action (allow, deny, reject), 0: no opinion, or negative: an error, which
      * denies. */
     int (*on_connect)(void *user, int reference, const ln_flow_view *flow, ln_action *ret_action);
+    /* What went wrong in the last call that returned an error; borrowed until the next call. */
+    const char *(*last_error)(void *user);
     /* The policy is freed: the references are not used again. */
     void (*release)(void *user);
 } ln_handlers;
@@ -290,6 +295,9 @@ LN_API const ln_settings *ln_policy_settings(const ln_policy *policy);
 LN_API size_t ln_policy_rule_count(const ln_policy *policy);
 /* 1-based; NULL when there is none. */
 LN_API const ln_rule *ln_policy_rule(const ln_policy *policy, size_t index);
+/* After a decision with LN_REASON_HANDLER_ERROR: what went wrong, for people; borrowed until the
+ * next evaluation. NULL: not known. */
+LN_API const char *ln_policy_handler_error(const ln_policy *policy);
 
 /* ---- pins ---- */
 
