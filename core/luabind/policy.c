@@ -1,0 +1,451 @@
+/* The class `policy`: what a policy says about a connection, a DNS query, an answer. */
+#include "luabind/policy.h"
+
+#include <errno.h>
+#include <lauxlib.h>
+#include <string.h>
+
+#include "base/host.h"
+
+static const char type_name[] = "lunette.policy";
+
+/* ---- arguments ---- */
+
+/* Raises where the table at `index` has a field that is not among `names`. */
+static void check_fields(lua_State *L, int index, const char *const *names)
+{
+    luaL_checktype(L, index, LUA_TTABLE);
+    lua_pushnil(L);
+    while (lua_next(L, index) != 0) {
+        lua_pop(L, 1);
+        const char *key = lua_type(L, -1) == LUA_TSTRING ? lua_tostring(L, -1) : "?";
+        const char *const *name = names;
+        while (*name != NULL && strcmp(*name, key) != 0) {
+            name++;
+        }
+        if (*name == NULL) {
+            luaL_error(L, "there is no field '%s' here", key);
+        }
+    }
+}
+
+/* The string field `key`, or `fallback`; without a fallback it must be there. */
+static const char *string_field(lua_State *L, int index, const char *key, const char *fallback)
+{
+    int type = lua_getfield(L, index, key);
+    if (type == LUA_TNIL && fallback != NULL) {
+        return fallback;
+    }
+    if (type != LUA_TSTRING) {
+        luaL_error(L, "%s: found %s; accepted: a string", key, luaL_typename(L, -1));
+    }
+    return lua_tostring(L, -1); /* stays on the stack */
+}
+
+static ln_addr check_addr(lua_State *L, int index, const char *what)
+{
+    size_t len;
+    const char *text = lua_type(L, index) == LUA_TSTRING ? lua_tolstring(L, index, &len) : NULL;
+    ln_addr addr = {{0}};
+    if (text == NULL) {
+        luaL_error(L, "%s: found %s; accepted: an IP address", what, luaL_typename(L, index));
+    } else if (ln_addr_parse(text, len, &addr) < 0) {
+        luaL_error(L, "%s: found \"%s\"; accepted: an IP address", what, text);
+    }
+    return addr;
+}
+
+static ln_addr addr_field(lua_State *L, int index, const char *key)
+{
+    lua_getfield(L, index, key);
+    return check_addr(L, -1, key);
+}
+
+/* The string at `index` as a canonical name. */
+static void check_name(lua_State *L, int index, const char *what, char dst[LN_NAME_MAX + 1])
+{
+    size_t len;
+    const char *text = lua_type(L, index) == LUA_TSTRING ? lua_tolstring(L, index, &len) : NULL;
+    const char *why = "is not valid";
+    if (text == NULL) {
+        luaL_error(L, "%s: found %s; accepted: a host name", what, luaL_typename(L, index));
+    } else if (ln_name_canonical(text, len, dst, &why) < 0) {
+        luaL_error(L, "%s: \"%s\" is no host name: %s", what, text, why);
+    }
+}
+
+/* The field `key` as one of n names; `fallback` where it is not there. */
+static unsigned choice_field(lua_State *L, int index, const char *key, const char *fallback,
+                             const char *const *choices)
+{
+    const char *text = string_field(L, index, key, fallback);
+    for (unsigned i = 0; choices[i] != NULL; i++) {
+        if (strcmp(choices[i], text) == 0) {
+            return i;
+        }
+    }
+    return (unsigned)luaL_error(L, "%s: \"%s\" is not known", key, text);
+}
+
+static uint32_t integer_field(lua_State *L, int index, const char *key, lua_Integer max)
+{
+    lua_getfield(L, index, key);
+    int is_integer = 1;
+    lua_Integer value = lua_isnil(L, -1) ? 0 : lua_tointegerx(L, -1, &is_integer);
+    if (!is_integer || value < 0 || value > max) {
+        luaL_error(L, "%s: found %s; accepted: an integer from 0 to %I", key,
+                   luaL_tolstring(L, -1, NULL), (LUAI_UACINT)max);
+    }
+    return (uint32_t)value;
+}
+
+/* An address or a list of them. Returns how many. */
+static size_t addr_list(lua_State *L, int index, const char *what,
+                        ln_addr addrs[POLICY_GATEWAY_MAX])
+{
+    if (lua_isnoneornil(L, index)) {
+        return 0;
+    }
+    if (!lua_istable(L, index)) {
+        addrs[0] = check_addr(L, index, what);
+        return 1;
+    }
+    size_t count = (size_t)lua_rawlen(L, index);
+    if (count > POLICY_GATEWAY_MAX) {
+        luaL_error(L, "%s: more than %d addresses", what, POLICY_GATEWAY_MAX);
+    }
+    for (size_t i = 0; i < count; i++) {
+        lua_rawgeti(L, index, (lua_Integer)i + 1);
+        addrs[i] = check_addr(L, -1, what);
+        lua_pop(L, 1);
+    }
+    return count;
+}
+
+/* ---- results ---- */
+
+static void set_string(lua_State *L, const char *key, const char *value)
+{
+    if (value != NULL) {
+        lua_pushstring(L, value);
+        lua_setfield(L, -2, key);
+    }
+}
+
+static void set_source(lua_State *L, const ln_rule *rule)
+{
+    if (rule != NULL && rule->file != NULL) {
+        if (rule->line > 0) {
+            lua_pushfstring(L, "%s:%d", rule->file, rule->line);
+        } else {
+            lua_pushstring(L, rule->file);
+        }
+        lua_setfield(L, -2, "source");
+    }
+}
+
+/* Pushes a decision as a table. */
+static void push_decision(lua_State *L, const ln_policy *policy, const ln_decision *decision)
+{
+    lua_createtable(L, 0, 5);
+    set_string(L, "action", ln_action_name(decision->action));
+    set_string(L, "reason", ln_reason_name(decision->reason));
+    if (decision->rule > 0) {
+        lua_pushinteger(L, decision->rule);
+        lua_setfield(L, -2, "rule");
+        set_source(L, ln_policy_rule(policy, decision->rule));
+    }
+    if (decision->reason == LN_REASON_HANDLER_ERROR) {
+        set_string(L, "error", ln_policy_handler_error(policy));
+    }
+}
+
+/* Where an explanation is kept while it is made: no Lua code runs in between. */
+struct steps {
+    uint8_t *misses; /* by rule, from 1 on */
+    uint32_t count;
+};
+
+static void keep_step(void *user, uint32_t rule, ln_miss miss)
+{
+    struct steps *steps = user;
+    steps->misses[rule] = (uint8_t)miss;
+    steps->count = rule;
+}
+
+/* Room for an explanation where the argument table asks for one by `trace = true`; else NULL. It is
+ * on the stack and lives as long. */
+static const ln_trace *push_trace(lua_State *L, int arguments, const ln_policy *policy,
+                                  struct steps *steps, ln_trace *trace)
+{
+    lua_getfield(L, arguments, "trace");
+    if (!lua_toboolean(L, -1)) {
+        return NULL;
+    }
+    steps->misses = lua_newuserdatauv(L, ln_policy_rule_count(policy) + 1, 0);
+    steps->count = 0;
+    *trace = (ln_trace){.step = keep_step, .user = steps};
+    return trace;
+}
+
+/* Sets the field `trace` of the decision on top of the stack. */
+static void set_trace(lua_State *L, const ln_policy *policy, const struct steps *steps)
+{
+    lua_createtable(L, (int)steps->count, 0);
+    for (uint32_t i = 1; i <= steps->count; i++) {
+        ln_miss miss = (ln_miss)steps->misses[i];
+        lua_createtable(L, 0, 4);
+        lua_pushinteger(L, i);
+        lua_setfield(L, -2, "rule");
+        lua_pushboolean(L, miss == LN_MATCHED);
+        lua_setfield(L, -2, "matched");
+        set_string(L, "why", ln_miss_name(miss));
+        set_source(L, ln_policy_rule(policy, i));
+        lua_rawseti(L, -2, i);
+    }
+    lua_setfield(L, -2, "trace");
+}
+
+/* ---- methods ---- */
+
+struct policy_object *policy_object_check(lua_State *L, int index)
+{
+    struct policy_object *object = luaL_checkudata(L, index, type_name);
+    luaL_argcheck(L, object->policy != NULL, index, "this policy is closed");
+    return object;
+}
+
+/* p:pin(name, addresses) */
+static int policy_pin(lua_State *L)
+{
+    struct policy_object *object = policy_object_check(L, 1);
+    char name[LN_NAME_MAX + 1];
+    check_name(L, 2, "name", name);
+    ln_addr addrs[POLICY_GATEWAY_MAX];
+    size_t count = addr_list(L, 3, "addresses", addrs);
+    for (size_t i = 0; i < count; i++) {
+        int r = ln_pins_add(object->pins, name, &addrs[i], 0, UINT64_MAX);
+        if (r < 0) {
+            return luaL_error(L, "pin: %s", strerror(-r));
+        }
+    }
+    return 0;
+}
+
+/* Reads `sni`: absent, false for not known yet, or a name, which goes to `name`. */
+static void read_sni(lua_State *L, int arguments, ln_query *query, char name[LN_NAME_MAX + 1])
+{
+    int type = lua_getfield(L, arguments, "sni");
+    if (type == LUA_TBOOLEAN && !lua_toboolean(L, -1)) {
+        query->name_state = LN_NAME_UNKNOWN;
+    } else if (type != LUA_TNIL) {
+        check_name(L, -1, "sni", name);
+        query->name_state = LN_NAME_SHOWN;
+        query->claimed = name;
+    }
+}
+
+static const char *const protocols[] = {"tcp", "udp", "icmpv4", "icmpv6", NULL};
+static const char *const directions[] = {"egress", "ingress", NULL};
+
+/* Pushes the decision, with its explanation where one was asked for. */
+static int push_answer(lua_State *L, const ln_policy *policy, const ln_decision *decision,
+                       const ln_trace *trace)
+{
+    push_decision(L, policy, decision);
+    if (trace != NULL) {
+        set_trace(L, policy, trace->user);
+    }
+    return 1;
+}
+
+/* p:evaluate{ direction=, protocol=, address=, port=, sni=, host=, flows=, trace= } */
+static int policy_evaluate(lua_State *L)
+{
+    static const char *const fields[] = {"direction", "protocol", "address", "port", "sni",
+                                         "host",      "flows",    "trace",   NULL};
+    const struct policy_object *object = policy_object_check(L, 1);
+    check_fields(L, 2, fields);
+    char name[LN_NAME_MAX + 1];
+    ln_query query = {
+        .direction = (ln_direction)choice_field(L, 2, "direction", "egress", directions),
+        .protocol = (ln_protocol)choice_field(L, 2, "protocol", "tcp", protocols),
+        .address = addr_field(L, 2, "address"),
+        .port = (uint16_t)integer_field(L, 2, "port", UINT16_MAX),
+        .flows = integer_field(L, 2, "flows", UINT32_MAX),
+    };
+    bool has_port = query.protocol == LN_TCP || query.protocol == LN_UDP;
+    if (has_port && lua_getfield(L, 2, "port") == LUA_TNIL) {
+        return luaL_error(L, "port: needed with tcp and udp");
+    }
+    read_sni(L, 2, &query, name);
+    ln_addr addrs[POLICY_GATEWAY_MAX];
+    ln_host_addrs host = {.addrs = object->gateway, .n_addrs = object->n_gateway};
+    if (lua_getfield(L, 2, "host") != LUA_TNIL) {
+        host.addrs = addrs;
+        host.n_addrs = addr_list(L, lua_gettop(L), "host", addrs);
+    }
+    struct steps steps;
+    ln_trace room;
+    const ln_trace *trace = push_trace(L, 2, object->policy, &steps, &room);
+    ln_decision decision;
+    ln_policy_evaluate(object->policy, object->pins, &host, &query, &decision, trace);
+    return push_answer(L, object->policy, &decision, trace);
+}
+
+/* p:evaluate_dns{ name=, type=, protocol=, trace= }: the type makes no difference to a policy */
+static int policy_evaluate_dns(lua_State *L)
+{
+    static const char *const fields[] = {"name", "type", "protocol", "trace", NULL};
+    static const char *const transports[] = {"tcp", "udp", NULL};
+    const struct policy_object *object = policy_object_check(L, 1);
+    check_fields(L, 2, fields);
+    char name[LN_NAME_MAX + 1];
+    lua_getfield(L, 2, "name");
+    check_name(L, -1, "name", name);
+    ln_protocol transport = (ln_protocol)choice_field(L, 2, "protocol", "udp", transports);
+    struct steps steps;
+    ln_trace room;
+    const ln_trace *trace = push_trace(L, 2, object->policy, &steps, &room);
+    ln_decision decision;
+    ln_policy_evaluate_dns(object->policy, name, transport, &decision, trace);
+    return push_answer(L, object->policy, &decision, trace);
+}
+
+/* p:evaluate_answer{ name=, address= }: the name makes no difference to a policy */
+static int policy_evaluate_answer(lua_State *L)
+{
+    static const char *const fields[] = {"name", "address", NULL};
+    const struct policy_object *object = policy_object_check(L, 1);
+    check_fields(L, 2, fields);
+    ln_addr addr = addr_field(L, 2, "address");
+    ln_host_addrs host = {.addrs = object->gateway, .n_addrs = object->n_gateway};
+    ln_decision decision;
+    ln_policy_evaluate_answer(object->policy, &host, &addr, &decision);
+    return push_answer(L, object->policy, &decision, NULL);
+}
+
+static void push_protocols(lua_State *L, const ln_rule *rule)
+{
+    lua_newtable(L);
+    for (unsigned p = 0; rule->protocols != LN_PROTOCOLS_ALL && protocols[p] != NULL; p++) {
+        if ((rule->protocols & LN_PROTOCOL_BIT(p)) != 0) {
+            lua_pushstring(L, protocols[p]);
+            lua_rawseti(L, -2, (lua_Integer)lua_rawlen(L, -2) + 1);
+        }
+    }
+}
+
+static void push_ports(lua_State *L, const ln_rule *rule)
+{
+    lua_createtable(L, (int)rule->n_ports, 0);
+    for (size_t i = 0; i < rule->n_ports; i++) {
+        const ln_port_range *range = &rule->ports[i];
+        lua_pushfstring(L, range->first == range->last ? "%d" : "%d-%d", range->first, range->last);
+        lua_rawseti(L, -2, (lua_Integer)i + 1);
+    }
+}
+
+static void push_text(lua_State *L, const ln_rule *rule)
+{
+    int len = ln_rule_format(rule, NULL, 0);
+    luaL_Buffer buffer;
+    char *dst = luaL_buffinitsize(L, &buffer, (size_t)len + 1);
+    ln_rule_format(rule, dst, (size_t)len + 1);
+    luaL_pushresultsize(&buffer, (size_t)len);
+}
+
+static const char *direction_of(const ln_rule *rule)
+{
+    switch (rule->directions) {
+    case LN_DIRECTION_BIT(LN_EGRESS):
+        return "egress";
+    case LN_DIRECTION_BIT(LN_INGRESS):
+        return "ingress";
+    default:
+        return "any";
+    }
+}
+
+static void push_rule(lua_State *L, const ln_rule *rule)
+{
+    char destination[LN_NAME_MAX + 16];
+    ln_destination_format(&rule->destination, destination, sizeof(destination));
+    lua_createtable(L, 0, 12);
+    set_string(L, "action", ln_action_name(rule->action));
+    set_string(L, "direction", direction_of(rule));
+    set_string(L, "destination", destination);
+    push_protocols(L, rule);
+    lua_setfield(L, -2, "protocols");
+    push_ports(L, rule);
+    lua_setfield(L, -2, "ports");
+    push_text(L, rule);
+    lua_setfield(L, -2, "text");
+    lua_pushboolean(L, rule->when != 0);
+    lua_setfield(L, -2, "when");
+    set_string(L, "name", rule->name);
+    set_string(L, "origin", rule->origin);
+    set_string(L, "file", rule->file);
+    if (rule->line > 0) {
+        lua_pushinteger(L, rule->line);
+        lua_setfield(L, -2, "line");
+    }
+    set_source(L, rule);
+}
+
+/* p:rules(): the expanded list, what became of deny_domains first */
+static int policy_rules(lua_State *L)
+{
+    const struct policy_object *object = policy_object_check(L, 1);
+    size_t count = ln_policy_rule_count(object->policy);
+    lua_createtable(L, (int)count, 0);
+    for (size_t i = 1; i <= count; i++) {
+        push_rule(L, ln_policy_rule(object->policy, i));
+        lua_rawseti(L, -2, (lua_Integer)i);
+    }
+    return 1;
+}
+
+/* ---- life ---- */
+
+static int policy_gc(lua_State *L)
+{
+    struct policy_object *object = luaL_checkudata(L, 1, type_name);
+    object->pins = ln_pins_free(object->pins);
+    object->policy = ln_policy_unref(object->policy);
+    return 0;
+}
+
+struct policy_object *policy_object_push(lua_State *L)
+{
+    struct policy_object *object = lua_newuserdatauv(L, sizeof(*object), 0);
+    memset(object, 0, sizeof(*object));
+    if (luaL_newmetatable(L, type_name)) {
+        static const luaL_Reg methods[] = {
+            {"pin", policy_pin},
+            {"evaluate", policy_evaluate},
+            {"evaluate_dns", policy_evaluate_dns},
+            {"evaluate_answer", policy_evaluate_answer},
+            {"rules", policy_rules},
+            {"__gc", policy_gc},
+            {NULL, NULL},
+        };
+        luaL_setfuncs(L, methods, 0);
+        lua_pushvalue(L, -1);
+        lua_setfield(L, -2, "__index");
+    }
+    lua_setmetatable(L, -2);
+    return object;
+}
+
+void policy_object_fill(lua_State *L, struct policy_object *object, int gateway)
+{
+    object->n_gateway = addr_list(L, gateway, "gateway", object->gateway);
+    const ln_limits *limits = &ln_policy_settings(object->policy)->limits;
+    uint8_t key[16];
+    host_services_system.random(NULL, key, sizeof(key));
+    object->pins = ln_pins_new(limits->pin_names, limits->pin_addresses, key);
+    if (object->pins == NULL) {
+        luaL_error(L, "out of memory");
+    }
+}
