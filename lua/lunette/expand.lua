@@ -5,6 +5,7 @@
 --- Positions travel beside the tables, not in them: a mark says where a table and its fields are
 --- written.
 
+local locate = require "lunette.locate"
 local presets = require "lunette.presets"
 local profiles = require "lunette.profiles"
 local rules = require "lunette.rules"
@@ -25,6 +26,8 @@ local M = {}
 ---@field accepted? string
 ---@field message string
 
+local HOLES_MAX = 16 -- told of one list
+local NO_LINES = {} -- never changed: most tables have no positions of their own
 local DEPTH_MAX = 32 -- of tables in tables; deeper ones are refused when values are converted
 
 ---@class lunette.Expansion
@@ -38,11 +41,11 @@ Expansion.__index = Expansion
 ---@param node? lunette.Node
 function Expansion:mark(value, node, file, line, depth)
   if type(value) ~= "table" or self.marks[value] or depth > DEPTH_MAX then return end
-  local fields = node and node.fields or {}
-  local mark = { file = file, line = node and node.line or line, lines = {} }
+  local fields = node and node.fields
+  local mark = { file = file, line = node and node.line or line, lines = fields and {} or NO_LINES }
   self.marks[value] = mark
   for key, child in next, value do
-    local child_node = fields[key]
+    local child_node = fields and fields[key]
     if child_node then mark.lines[key] = child_node.line end
     self:mark(child, child_node, file, mark.lines[key] or mark.line, depth + 1)
   end
@@ -61,33 +64,30 @@ function Expansion:add(rule, mark)
   self.list[#self.list + 1] = rule
 end
 
---- Whether `value` is a list of destinations and not one described by its kind.
+--- Whether `value` is a list of rules and not a rule written as a table.
 local function is_list(value)
   return type(value) == "table" and not rules.is_chain(value) and rawget(value, 1) ~= nil
 end
 
---- A rule written as a table: a copy for each of its destinations.
+--- A rule written as a table: a copy, since the same table may stand in several places.
 function Expansion:add_table(rule, origin, file, line)
-  local known = self.marks[rule] or { file = file, line = line, lines = {} }
-  local destinations = rawget(rule, "destination")
-  for _, destination in ipairs(is_list(destinations) and destinations or { false }) do
-    local copy = {}
-    for key, value in next, rule do copy[key] = value end
-    if destination then copy.destination = destination end
-    self:add(copy, { file = known.file, line = known.line, lines = known.lines, origin = origin })
-  end
+  local known = self.marks[rule] or { file = file, line = line, lines = NO_LINES }
+  local copy = {}
+  for key, value in next, rule do copy[key] = value end
+  self:add(copy, { file = known.file, line = known.line, lines = known.lines, origin = origin })
 end
 
 --- One entry of `rules`, whatever it is.
 function Expansion:add_entry(entry, origin, file, line, depth)
+  local parsed = type(entry) == "string" and rules.parse(entry)
   if rules.is_chain(entry) then
     local plain, chain_file, chain_line = rules.plain(entry)
     for _, rule in ipairs(plain) do
       self:add(rule, { file = chain_file or file, line = chain_file and chain_line or line,
-        lines = {}, origin = origin })
+        lines = NO_LINES, origin = origin })
     end
-  elseif type(entry) == "string" and rules.parse(entry) then
-    self:add(rules.parse(entry), { file = file, line = line, lines = {}, origin = origin })
+  elseif parsed then
+    self:add(parsed, { file = file, line = line, lines = NO_LINES, origin = origin })
   elseif is_list(entry) and depth < DEPTH_MAX then
     self:add_list(entry, origin, depth + 1)
   elseif type(entry) == "table" then
@@ -98,26 +98,31 @@ function Expansion:add_entry(entry, origin, file, line, depth)
   end
 end
 
---- All entries of a list of rules. A hole is a mistake of its own: what was meant to stand there, and
---- in Lua everything behind it, would be lost without a word.
-function Expansion:add_list(list, prefix, depth)
-  local mark = self.marks[list] or { lines = {} }
+--- The highest index of a list that may have holes.
+local function highest(list)
   local last = 0
   for key in next, list do
     if math.type(key) == "integer" and key > last then last = key end
   end
-  local reported = 0
-  for i = 1, last do
+  return last
+end
+
+--- All entries of a list of rules. A hole is a mistake of its own: what was meant to stand there, and
+--- in Lua everything behind it, would be lost without a word.
+function Expansion:add_list(list, prefix, depth)
+  local mark = self.marks[list] or { lines = NO_LINES }
+  local holes = 0
+  for i = 1, highest(list) do
     local entry = rawget(list, i)
     local origin = ("%s[%d]"):format(prefix, i)
     local line = mark.lines[i] or mark.line
     if entry ~= nil then
       self:add_entry(entry, origin, mark.file, line, depth)
     else
-      reported = reported + 1
+      holes = holes + 1
       self:problem({ file = mark.file, line = line }, origin,
         "there is no rule here (is a variable misspelt?)", "nil")
-      if reported >= 16 then return end
+      if holes >= HOLES_MAX then return end
     end
   end
 end
@@ -125,10 +130,15 @@ end
 --- Replaces `rules` by the expanded list. Entries under other keys are kept, for validation to refuse.
 function Expansion:expand_rules(config)
   local list = rawget(config, "rules")
-  if type(list) ~= "table" or rules.is_chain(list) then return end
+  if rules.is_chain(list) then
+    self:problem(self.marks[list], "rules", "is one rule", "a rule", "a list of rules: { … }")
+    config.rules = nil
+    return
+  end
+  if type(list) ~= "table" then return end
   self.list, self.scalar_lines = {}, {}
   self:add_list(list, "rules", 1)
-  local mark = self.marks[list] or { lines = {} }
+  local mark = self.marks[list] or { lines = NO_LINES }
   for key, value in next, list do
     if math.type(key) ~= "integer" or key < 1 then self.list[key] = value end
   end
@@ -145,6 +155,7 @@ function Expansion:expand_preset(config, mark)
   end
   config.policy = nil
   local line = mark.lines.policy or mark.line
+  if mark.lines == NO_LINES then mark.lines = {} end
   for key, value in next, preset() do
     config[key] = value
     mark.lines[key] = line
@@ -154,15 +165,17 @@ end
 
 --- Expands a configuration.
 ---@param config any what the policy returned
----@param at { file?: string, line?: integer, node?: lunette.Node, marks?: table } where it was written
+---@param at { file?: string, line?: integer, node?: lunette.Node } where it was written
 ---@return any config a plain table where `config` was a table
 ---@return table<table, lunette.Mark> marks
 ---@return lunette.Problem[] problems
 function M.expand(config, at)
-  local self = setmetatable({ marks = at.marks or {}, problems = {} }, Expansion)
-  if type(config) ~= "table" or rules.is_chain(config) then
-    return config, self.marks, self.problems
+  local self = setmetatable({ marks = {}, problems = {} }, Expansion)
+  if rules.is_chain(config) then
+    self:problem(at, "", "the policy is one rule", "a rule", "a table: { rules = { … } }")
+    config = {}
   end
+  if type(config) ~= "table" then return config, self.marks, self.problems end
   self:mark(config, at.node, at.file, at.line, 0)
   local mark = self.marks[config]
   local expanded = {}
@@ -175,6 +188,15 @@ function M.expand(config, at)
   self:expand_preset(expanded, mark)
   self:expand_rules(expanded)
   return expanded, self.marks, self.problems
+end
+
+--- Expands what a policy file returned.
+---@param config any
+---@param file string
+---@param source string the text of the file; "" where there is none
+function M.policy(config, file, source)
+  local node = locate.returned(source)
+  return M.expand(config, { file = file, line = node and node.line, node = node })
 end
 
 return M

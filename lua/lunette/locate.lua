@@ -91,40 +91,71 @@ local function token_at(source, at)
   return "symbol", text, at + #text
 end
 
---- Cuts `source` into tokens; the last is of kind "end".
+--- Cuts `source` into tokens, one at a call; at the end of the kind "end", again and again.
 ---@param source string
----@return lunette.Token[]
-local function tokenize(source)
-  local tokens, line, at = {}, 1, 1
+---@return fun(): lunette.Token
+local function tokenizer(source)
+  local line, at, newline = 1, 1, source:find("\n", 1, true)
   local function skip_to(stop)
-    local _, newlines = source:sub(at, stop - 1):gsub("\n", "")
-    line, at = line + newlines, stop
+    while newline and newline < stop do
+      line = line + 1
+      newline = source:find("\n", newline + 1, true)
+    end
+    at = stop
   end
   if source:find("^#") then skip_to(source:find("\n", 1, true) or #source + 1) end
-  while true do
-    skip_to(source:find("%S", at) or #source + 1)
-    if at > #source then break end
-    if source:find("^%-%-", at) then
+  return function()
+    while true do
+      skip_to(source:find("%S", at) or #source + 1)
+      if at > #source then return { kind = "end", text = "", line = line } end
+      if not source:find("^%-%-", at) then
+        local kind, text, stop = token_at(source, at)
+        local token = { kind = kind, text = text, line = line }
+        skip_to(stop)
+        return token
+      end
       local _, stop = long_bracket(source, at + 2)
       skip_to(stop or source:find("\n", at, true) or #source + 1)
-    else
-      local kind, text, stop = token_at(source, at)
-      tokens[#tokens + 1] = { kind = kind, text = text, line = line }
-      skip_to(stop)
     end
   end
-  tokens[#tokens + 1] = { kind = "end", text = "", line = line }
-  return tokens
 end
 
+local NOTHING = { kind = "end", text = "", line = 1 } -- what stands before the first token
+
 ---@class lunette.Walker
----@field tokens lunette.Token[]
+---@field next_token fun(): lunette.Token
+---@field tokens table<integer, lunette.Token> those around here: a large file has too many to keep
 ---@field at integer
+---@field read integer the last that was read
 ---@field locals table<string, lunette.Node>
 local Walker = {}
 Walker.__index = Walker
 
-function Walker:peek(ahead) return self.tokens[self.at + (ahead or 0)] or self.tokens[#self.tokens] end
+---@param source string
+---@return lunette.Walker
+local function walker_of(source)
+  local self = { next_token = tokenizer(source), tokens = {}, at = 1, read = 0, locals = {} }
+  return setmetatable(self, Walker)
+end
+
+--- The token `ahead` of here; -1 is the one before.
+function Walker:peek(ahead)
+  local wanted = self.at + (ahead or 0)
+  while self.read < wanted do
+    self.read = self.read + 1
+    self.tokens[self.read] = self.next_token()
+  end
+  return self.tokens[wanted] or NOTHING
+end
+
+--- Goes `count` tokens on.
+function Walker:advance(count)
+  for _ = 1, count do
+    self:peek()
+    self.tokens[self.at - 1] = nil
+    self.at = self.at + 1
+  end
+end
 
 --- Whether the token `ahead` of here is this symbol or keyword.
 function Walker:is(text, ahead)
@@ -150,7 +181,7 @@ function Walker:skip_value()
       if OPENS[token.text] then depth = depth + 1 end
       if CLOSES[token.text] then depth = depth - 1 end
     end
-    self.at = self.at + 1
+    self:advance(1)
   end
 end
 
@@ -159,13 +190,13 @@ end
 function Walker:key()
   local token = self:peek()
   if token.kind == "name" and self:is("=", 1) then
-    self.at = self.at + 2
+    self:advance(2)
     return token.text
   end
   if not self:is("[") then return nil end
   local constant = self:peek(1)
   if self:is("]", 2) and self:is("=", 3) then
-    self.at = self.at + 4
+    self:advance(4)
     if constant.kind == "string" then return constant.text end
     if constant.kind == "number" then return math.tointeger(tonumber(constant.text)) or false end
     return false
@@ -177,16 +208,16 @@ end
 --- Past the `=` behind a computed key.
 function Walker:skip_to_assignment()
   while self:peek().kind ~= "end" and not self:is("=") do
-    self.at = self.at + 1
+    self:advance(1)
   end
-  self.at = self.at + 1
+  self:advance(1)
 end
 
 --- Describes the table constructor here, and goes behind it.
 ---@return lunette.Node
 function Walker:constructor(depth)
   local node = { line = self:peek().line, fields = {} }
-  self.at = self.at + 1
+  self:advance(1)
   local position = 0
   while self:peek().kind ~= "end" and not self:is("}") do
     local line = self:peek().line
@@ -201,9 +232,9 @@ function Walker:constructor(depth)
       node.fields[key] = { line = positional and value.line or line, fields = value.fields }
     end
     self:skip_value()
-    if not self:is("}") then self.at = self.at + 1 end
+    if not self:is("}") then self:advance(1) end
   end
-  self.at = self.at + 1
+  self:advance(1)
   return node
 end
 
@@ -222,7 +253,7 @@ function Walker:value(depth)
       ahead = ahead + 2
     end
     if node and not self:continues(ahead) then
-      self.at = self.at + ahead
+      self:advance(ahead)
       return { line = node.fields and node.line or token.line, fields = node.fields }
     end
   end
@@ -251,7 +282,7 @@ function Walker:assignment()
     ahead = ahead + 2
   end
   if not key or not self:is("=", ahead) then return nil end
-  self.at = self.at + ahead + 1
+  self:advance(ahead + 1)
   return node, key
 end
 
@@ -260,14 +291,14 @@ end
 function Walker:statement()
   local token = self:peek()
   if self:is("return") then
-    self.at = self.at + 1
+    self:advance(1)
     return self:value(0)
   end
   if self:is("local") and self:peek(1).kind == "name" then
     local name, ahead = self:peek(1).text, 2
     if self:is("<", ahead) then ahead = ahead + 3 end
     if self:is("=", ahead) then
-      self.at = self.at + ahead + 1
+      self:advance(ahead + 1)
       self.locals[name] = self:value(0)
       return nil
     end
@@ -280,7 +311,7 @@ function Walker:statement()
       return nil
     end
   end
-  self.at = self.at + 1
+  self:advance(1)
   return nil
 end
 
@@ -288,7 +319,7 @@ end
 ---@param source string the text of the chunk
 ---@return lunette.Node? node nil when the chunk has no `return` at its top level
 function M.returned(source)
-  local walker = setmetatable({ tokens = tokenize(source), at = 1, locals = {} }, Walker)
+  local walker = walker_of(source)
   local depth = 0
   while walker:peek().kind ~= "end" do
     local token = walker:peek()
@@ -300,7 +331,7 @@ function M.returned(source)
         if OPENS[token.text] or token.text:find("^[%(%[{]$") then depth = depth + 1 end
         if CLOSES[token.text] or token.text:find("^[%)%]}]$") then depth = depth - 1 end
       end
-      walker.at = walker.at + 1
+      walker:advance(1)
     end
   end
   return nil
@@ -312,16 +343,16 @@ end
 ---@param line integer
 ---@return lunette.Node?
 function M.argument(source, name, line)
-  local walker = setmetatable({ tokens = tokenize(source), at = 1, locals = {} }, Walker)
+  local walker = walker_of(source)
   while walker:peek().kind ~= "end" do
     if walker:is(name) and walker:peek().line == line then
-      if walker:is("(", 1) and walker:is("{", 2) then walker.at = walker.at + 1 end
+      if walker:is("(", 1) and walker:is("{", 2) then walker:advance(1) end
       if walker:is("{", 1) then
-        walker.at = walker.at + 1
+        walker:advance(1)
         return walker:constructor(0)
       end
     end
-    walker.at = walker.at + 1
+    walker:advance(1)
   end
   return nil
 end

@@ -161,14 +161,13 @@ function M.allow_dns()
   return chain
 end
 
-local PROTOCOLS = { tcp = true, udp = true, icmpv4 = true, icmpv6 = true }
-
 --- The protocols of a one-line form, "tcp" or "tcp,udp", or nil when `text` is not that. `*` is any.
+--- A word with a letter that no part of an IPv6 address has is meant as a protocol, right or wrong.
 local function parse_protocols(text)
   if text == "*" then return {} end
   local list = {}
   for word in (text .. ","):gmatch("([^,]*),") do
-    if not PROTOCOLS[word] then return nil end
+    if not word:find("[g-z]") then return nil end
     list[#list + 1] = word
   end
   return list
@@ -192,6 +191,15 @@ local function parse_target(target)
   return target, nil, nil
 end
 
+local KINDS = { domain = true, country = true, continent = true, asn = true }
+
+--- The destination of a one-line form: as it is, or described, domain(db), asn(13335).
+local function parse_destination(text)
+  local kind, value = text:match("^(%l+)%((.*)%)$")
+  if not KINDS[kind] then return text end
+  return { [kind] = kind == "asn" and math.tointeger(tonumber(value)) or value }
+end
+
 --- A rule's fields from its one-line form: `allow@public:tcp:443`, `deny:ingress@10.0.0.0/8`,
 --- `allow@dns`. Fields are not checked beyond their shape.
 ---@param text string
@@ -204,7 +212,9 @@ function M.parse(text)
   if target == "dns" then
     fields.destination, fields.protocols, fields.ports = "host", { "udp", "tcp" }, { "53" }
   else
-    fields.destination, fields.protocols, fields.ports = parse_target(target)
+    local destination
+    destination, fields.protocols, fields.ports = parse_target(target)
+    fields.destination = parse_destination(destination)
   end
   return fields
 end
