@@ -110,6 +110,7 @@ static const int allowed[] = {
     SCMP_SYS(time),
     SCMP_SYS(getrandom),
     SCMP_SYS(getpid),
+    SCMP_SYS(getppid), /* glib's random numbers without /dev/urandom, at each socket of libslirp */
     SCMP_SYS(gettid),
     SCMP_SYS(rt_sigaction),
     SCMP_SYS(rt_sigprocmask),
