@@ -1,0 +1,421 @@
+/* An evaluator written from the text of the specification and for nothing but comparison: every
+ * rule is asked in turn, nothing is compiled, and no code is shared with the real one. */
+#ifndef TEST_POLICY_NAIVE_H
+#define TEST_POLICY_NAIVE_H
+
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "lunette/policy.h"
+
+enum { NAIVE_PINS = 24, NAIVE_HOSTS = 3, NAIVE_HANDLERS = 8 };
+
+struct naive_pin {
+    const char *name;
+    ln_addr addr;
+    uint64_t expires_ns;
+};
+
+/* Everything that a verdict can depend on. */
+struct naive_world {
+    ln_rule *rules;
+    uint32_t n_rules;
+    ln_settings settings;
+    struct naive_pin pins[NAIVE_PINS];
+    uint32_t n_pins;
+    ln_addr hosts[NAIVE_HOSTS];
+    uint32_t n_hosts;
+    int when[NAIVE_HANDLERS]; /* what each function says: 1, 0, -1 */
+    int on_connect;           /* likewise: 1, 0, -1 */
+    ln_action on_connect_action;
+};
+
+/* ---- addresses, as rows of bits ---- */
+
+static inline int naive_bit(const ln_addr *addr, unsigned i)
+{
+    return addr->bytes[i / 8] >> (7 - i % 8) & 1;
+}
+
+static inline bool naive_in(const ln_addr *addr, const ln_addr *net, unsigned bits)
+{
+    for (unsigned i = 0; i < bits; i++) {
+        if (naive_bit(addr, i) != naive_bit(net, i)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static inline bool naive_is_v4(const ln_addr *addr)
+{
+    static const ln_addr mapped = {{[10] = 0xff, [11] = 0xff}};
+    return naive_in(addr, &mapped, 96);
+}
+
+/* "IPv4-mapped IPv6 is IPv4": a prefix of one family holds no address of the other. */
+static inline bool naive_in_prefix(const ln_addr *addr, const ln_prefix *prefix)
+{
+    bool v4 = prefix->bits >= 96 && naive_is_v4(&prefix->addr);
+    return v4 == naive_is_v4(addr) && naive_in(addr, &prefix->addr, prefix->bits);
+}
+
+/* "10.0.0.0/8" or "fc00::/7". */
+static inline bool naive_in_text(const ln_addr *addr, const char *text)
+{
+    const char *slash = strchr(text, '/');
+    ln_addr net;
+    if (ln_addr_parse(text, (size_t)(slash - text), &net) != 0) {
+        abort();
+    }
+    unsigned bits = (unsigned)atoi(slash + 1) + (strchr(text, ':') == NULL ? 96 : 0);
+    return naive_in(addr, &net, bits);
+}
+
+static inline bool naive_in_any(const ln_addr *addr, const char *const *texts)
+{
+    for (; *texts != NULL; texts++) {
+        if (naive_in_text(addr, *texts)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* "IPv4-mapped IPv6 is IPv4; a NAT64, 6to4 or IPv4-compatible address …": the IPv4 address inside.
+ */
+static inline bool naive_embedded(const ln_addr *addr, ln_addr *ret)
+{
+    size_t at = 0;
+    if (naive_in_text(addr, "64:ff9b::/96") || naive_in_text(addr, "::/96")) {
+        at = 12;
+    } else if (naive_in_text(addr, "2002::/16")) {
+        at = 2;
+    } else {
+        return false;
+    }
+    memset(ret, 0, sizeof(*ret));
+    ret->bytes[10] = ret->bytes[11] = 0xff;
+    memcpy(ret->bytes + 12, addr->bytes + at, 4);
+    return true;
+}
+
+static inline bool naive_is_host(const struct naive_world *w, const ln_addr *addr)
+{
+    for (uint32_t i = 0; i < w->n_hosts; i++) {
+        if (naive_in(addr, &w->hosts[i], 128)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static inline ln_group naive_group(const struct naive_world *w, const ln_addr *addr)
+{
+    static const char *const metadata[] = {"169.254.169.254/32", "169.254.170.2/32",
+                                           "100.100.100.200/32", "fd00:ec2::254/128", NULL};
+    static const char *const private[] = {"10.0.0.0/8",    "172.16.0.0/12", "192.168.0.0/16",
+                                          "100.64.0.0/10", "fc00::/7",      NULL};
+    static const char *const loopback[] = {"127.0.0.0/8", "::1/128", NULL};
+    static const char *const link_local[] = {"169.254.0.0/16", "fe80::/10", NULL};
+    static const char *const multicast[] = {"224.0.0.0/4", "ff00::/8", NULL};
+    ln_addr inner;
+    bool embeds = naive_embedded(addr, &inner);
+    if (naive_is_host(w, addr) || (embeds && naive_is_host(w, &inner))) {
+        return LN_GROUP_HOST;
+    }
+    if (naive_in_any(addr, metadata)) {
+        return LN_GROUP_METADATA;
+    }
+    if (naive_in_any(addr, private)) {
+        return LN_GROUP_PRIVATE;
+    }
+    if (naive_in_any(addr, loopback)) {
+        return LN_GROUP_LOOPBACK;
+    }
+    if (naive_in_any(addr, link_local)) {
+        return LN_GROUP_LINK_LOCAL;
+    }
+    if (naive_in_any(addr, multicast)) {
+        return LN_GROUP_MULTICAST;
+    }
+    return embeds ? naive_group(w, &inner) : LN_GROUP_PUBLIC;
+}
+
+static inline bool naive_is_never(const ln_addr *addr)
+{
+    static const char *const never[] = {"0.0.0.0/8", "127.0.0.0/8", "240.0.0.0/4",
+                                        "::/128",    "::1/128",     NULL};
+    ln_addr inner;
+    return naive_in_any(addr, never) ||
+           (naive_embedded(addr, &inner) && naive_in_any(&inner, never));
+}
+
+static inline bool naive_is_reserved(const ln_addr *addr)
+{
+    static const char *const reserved[] = {"0.0.0.0/8",     "192.0.0.0/24",   "192.88.99.0/24",
+                                           "198.18.0.0/15", "240.0.0.0/4",    "fec0::/10",
+                                           "100::/64",      "64:ff9b:1::/48", NULL};
+    ln_addr inner;
+    return naive_in_any(addr, reserved) ||
+           (naive_embedded(addr, &inner) && naive_in_any(&inner, reserved));
+}
+
+/* ---- names ---- */
+
+static inline bool naive_is_by_name(const ln_rule *rule)
+{
+    return rule->destination.kind == LN_DEST_DOMAIN || rule->destination.kind == LN_DEST_SUFFIX;
+}
+
+static inline bool naive_names(const ln_rule *rule, const char *name)
+{
+    if (rule->destination.kind == LN_DEST_DOMAIN) {
+        return strcmp(rule->destination.name, name) == 0;
+    }
+    for (const char *dot = strchr(name, '.'); dot != NULL; dot = strchr(dot + 1, '.')) {
+        if (dot != name && strcmp(dot + 1, rule->destination.name) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static inline bool naive_is_pinned(const struct naive_world *w, const ln_query *q, const char *name)
+{
+    for (uint32_t i = 0; i < w->n_pins; i++) {
+        if (strcmp(w->pins[i].name, name) == 0 && naive_in(&q->address, &w->pins[i].addr, 128) &&
+            w->pins[i].expires_ns > q->now_ns) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static inline bool naive_names_a_pin(const struct naive_world *w, const ln_query *q,
+                                     const ln_rule *rule)
+{
+    for (uint32_t i = 0; i < w->n_pins; i++) {
+        if (naive_names(rule, w->pins[i].name) && naive_is_pinned(w, q, w->pins[i].name)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* ---- rules ---- */
+
+/* "a rule counts if its direction fits and protocol, port and destination match"; its function is
+ * not asked here. `shown` is the name shown or NULL. */
+static inline ln_miss naive_miss(const struct naive_world *w, const ln_query *q, const char *shown,
+                                 const ln_rule *rule)
+{
+    if ((rule->directions >> q->direction & 1) == 0) {
+        return LN_MISS_DIRECTION;
+    }
+    if ((rule->protocols >> q->protocol & 1) == 0) {
+        return LN_MISS_PROTOCOL;
+    }
+    if (rule->n_ports > 0) {
+        bool inside = false;
+        for (size_t i = 0; i < rule->n_ports; i++) {
+            inside |= rule->ports[i].first <= q->port && q->port <= rule->ports[i].last;
+        }
+        if (q->protocol == LN_ICMPV4 || q->protocol == LN_ICMPV6 || !inside) {
+            return LN_MISS_PORT;
+        }
+    }
+    if (!naive_is_by_name(rule)) {
+        const ln_destination *d = &rule->destination;
+        bool matches = d->kind == LN_DEST_ANY ||
+                       (d->kind == LN_DEST_GROUP && naive_group(w, &q->address) == d->group) ||
+                       (d->kind == LN_DEST_PREFIX && naive_in_prefix(&q->address, &d->prefix));
+        return matches ? LN_MATCHED : LN_MISS_DESTINATION;
+    }
+    if (shown == NULL) { /* "the pins decide" */
+        return naive_names_a_pin(w, q, rule) ? LN_MATCHED : LN_MISS_NOT_RESOLVED;
+    }
+    bool named = naive_names(rule, shown);
+    bool pinned = naive_is_pinned(w, q, shown);
+    if (rule->action == LN_ALLOW) { /* pinned to this address and shown */
+        return named && pinned ? LN_MATCHED : named ? LN_MISS_NOT_RESOLVED : LN_MISS_NAME;
+    }
+    /* Refused on the shown name alone, and by pin when none shows; one that is not pinned shows
+     * nothing but a claim. */
+    bool refused = named || (!pinned && naive_names_a_pin(w, q, rule));
+    return refused ? LN_MATCHED : LN_MISS_NAME;
+}
+
+static inline ln_action naive_default(const struct naive_world *w, ln_direction direction)
+{
+    return direction == LN_EGRESS ? w->settings.default_egress : w->settings.default_ingress;
+}
+
+static inline ln_decision naive_by_rule(const struct naive_world *w, uint32_t i)
+{
+    return (ln_decision){w->rules[i].action, i + 1,
+                         w->rules[i].deny_list ? LN_REASON_DENY_DOMAIN : LN_REASON_RULE};
+}
+
+/* The verdict with a name shown or none. */
+static inline ln_decision naive_settled(const struct naive_world *w, const ln_query *q,
+                                        const char *shown)
+{
+    bool connect_asked = w->settings.on_connect == 0;
+    for (uint32_t i = 0; i <= w->n_rules; i++) {
+        if (!connect_asked && (i == w->n_rules || !w->rules[i].deny_list)) {
+            connect_asked = true;
+            if (w->on_connect < 0) {
+                return (ln_decision){LN_DENY, 0, LN_REASON_HANDLER_ERROR};
+            }
+            if (w->on_connect > 0) {
+                return (ln_decision){w->on_connect_action, 0, LN_REASON_ON_CONNECT};
+            }
+        }
+        if (i == w->n_rules || naive_miss(w, q, shown, &w->rules[i]) != LN_MATCHED) {
+            continue;
+        }
+        int says = w->rules[i].when == 0 ? 1 : w->when[w->rules[i].when];
+        if (says < 0) {
+            return (ln_decision){LN_DENY, i + 1, LN_REASON_HANDLER_ERROR};
+        }
+        if (says > 0) {
+            return naive_by_rule(w, i);
+        }
+    }
+    return (ln_decision){naive_default(w, q->direction), 0, LN_REASON_DEFAULT};
+}
+
+/* Bit 0: the connection could be closed, bit 1: it could be opened, where functions may say
+ * anything. */
+static inline unsigned naive_outcomes(const struct naive_world *w, const ln_query *q,
+                                      const char *shown)
+{
+    unsigned outcomes = 0;
+    for (uint32_t i = 0; i < w->n_rules; i++) {
+        const ln_rule *rule = &w->rules[i];
+        if (w->settings.on_connect != 0 && !rule->deny_list) {
+            return 3;
+        }
+        if (naive_miss(w, q, shown, rule) == LN_MATCHED) {
+            outcomes |= rule->action == LN_ALLOW ? 2 : 1;
+            if (rule->when == 0) {
+                return outcomes;
+            }
+            outcomes |= 1;
+        }
+    }
+    return w->settings.on_connect != 0
+               ? 3
+               : outcomes | (naive_default(w, LN_EGRESS) == LN_ALLOW ? 2 : 1);
+}
+
+/* "The verdict hangs on the name": of the names that could be shown, some open and some close. */
+static inline bool naive_hangs(const struct naive_world *w, const ln_query *q)
+{
+    unsigned outcomes = naive_outcomes(w, q, NULL) | naive_outcomes(w, q, "a.stranger");
+    for (uint32_t i = 0; i < w->n_pins; i++) {
+        outcomes |= naive_outcomes(w, q, w->pins[i].name);
+    }
+    for (uint32_t i = 0; i < w->n_rules; i++) {
+        if (naive_is_by_name(&w->rules[i])) {
+            char below[LN_NAME_MAX + 16] = "stranger.";
+            outcomes |= naive_outcomes(w, q, w->rules[i].destination.name);
+            outcomes |= naive_outcomes(w, q, strcat(below, w->rules[i].destination.name));
+        }
+    }
+    return outcomes == 3;
+}
+
+/* The name that counts: in ingress the peer shows the guest's name, not its own. */
+static inline const char *naive_shown(const ln_query *q)
+{
+    return q->direction == LN_EGRESS && q->name_state == LN_NAME_SHOWN ? q->claimed : NULL;
+}
+
+static inline ln_decision naive_evaluate(const struct naive_world *w, const ln_query *q)
+{
+    if (q->direction == LN_EGRESS && naive_is_never(&q->address)) {
+        return (ln_decision){LN_DENY, 0, LN_REASON_NEVER};
+    }
+    if (q->name_state == LN_NAME_UNKNOWN && q->direction == LN_EGRESS && q->protocol == LN_TCP &&
+        naive_hangs(w, q)) {
+        return (ln_decision){LN_DEFER, 0, LN_REASON_NAME_UNKNOWN};
+    }
+    return naive_settled(w, q, naive_shown(q));
+}
+
+/* ---- DNS ---- */
+
+static inline ln_decision naive_dns(const struct naive_world *w, const char *name,
+                                    ln_protocol transport)
+{
+    for (uint32_t i = 0; i < w->n_rules; i++) {
+        const ln_rule *rule = &w->rules[i];
+        if ((rule->directions >> LN_EGRESS & 1) == 0) {
+            continue;
+        }
+        if (naive_is_by_name(rule)) {
+            /* With a function: the connection is judged later, so an allow lets the name be asked
+             * for, and a deny waits until then. */
+            if (naive_names(rule, name) && (rule->when == 0 || rule->action == LN_ALLOW)) {
+                return naive_by_rule(w, i);
+            }
+            continue;
+        }
+        bool port = rule->n_ports == 0;
+        for (size_t k = 0; k < rule->n_ports; k++) {
+            port |= rule->ports[k].first <= 53 && 53 <= rule->ports[k].last;
+        }
+        bool everything = rule->destination.kind == LN_DEST_ANY;
+        bool host =
+            rule->destination.kind == LN_DEST_GROUP && rule->destination.group == LN_GROUP_HOST;
+        if ((everything || host) && port && (rule->protocols >> transport & 1) != 0) {
+            int says = rule->when == 0 ? 1 : w->when[rule->when];
+            if (says < 0) {
+                return (ln_decision){LN_DENY, i + 1, LN_REASON_HANDLER_ERROR};
+            }
+            if (says > 0) {
+                return naive_by_rule(w, i);
+            }
+        }
+    }
+    return (ln_decision){w->settings.default_egress, 0, LN_REASON_DEFAULT};
+}
+
+static inline ln_decision naive_alias(const struct naive_world *w, const char *name)
+{
+    for (uint32_t i = 0; i < w->n_rules; i++) {
+        const ln_rule *rule = &w->rules[i];
+        if ((rule->directions >> LN_EGRESS & 1) != 0 && naive_is_by_name(rule) &&
+            naive_names(rule, name) && (rule->when == 0 || rule->action == LN_ALLOW)) {
+            return naive_by_rule(w, i);
+        }
+    }
+    return (ln_decision){LN_ALLOW, 0, LN_REASON_DEFAULT};
+}
+
+static inline ln_decision naive_answer(const struct naive_world *w, const ln_addr *addr)
+{
+    ln_group group = naive_group(w, addr);
+    if (!w->settings.dns_rebind_protection ||
+        (group == LN_GROUP_PUBLIC && !naive_is_reserved(addr))) {
+        return (ln_decision){LN_ALLOW, 0, LN_REASON_DEFAULT};
+    }
+    for (uint32_t i = 0; i < w->n_rules; i++) {
+        const ln_rule *rule = &w->rules[i];
+        const ln_destination *d = &rule->destination;
+        bool explicit = (d->kind == LN_DEST_GROUP && d->group == group) ||
+                        (d->kind == LN_DEST_PREFIX && naive_in_prefix(addr, &d->prefix));
+        bool covers = (rule->protocols & (LN_PROTOCOL_BIT(LN_TCP) | LN_PROTOCOL_BIT(LN_UDP))) != 0;
+        if (explicit && covers && rule->n_ports == 0 && rule->when == 0 &&
+            (rule->directions >> LN_EGRESS & 1) != 0) {
+            return rule->action == LN_ALLOW ? (ln_decision){LN_ALLOW, i + 1, LN_REASON_RULE}
+                                            : (ln_decision){LN_DENY, i + 1, LN_REASON_REBIND};
+        }
+    }
+    return (ln_decision){LN_DENY, 0, LN_REASON_REBIND};
+}
+
+#endif
