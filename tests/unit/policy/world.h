@@ -286,7 +286,8 @@ static inline ln_query choose_query(struct source *s, const struct world *w)
     if (w->naive.n_pins > 0 && choose(s, 2) == 0) {
         q.address = w->naive.pins[choose(s, w->naive.n_pins)].addr;
     }
-    bool has_port = q.protocol == LN_TCP || q.protocol == LN_UDP;
+    /* ICMP has no port; one that is given all the same must not count. */
+    bool has_port = q.protocol == LN_TCP || q.protocol == LN_UDP || choose(s, 4) == 0;
     q.port = has_port ? choose_port(s) : 0;
     q.claimed = q.name_state == LN_NAME_SHOWN ? choose_name(s) : NULL;
     return q;
