@@ -243,6 +243,12 @@ static int failed(const char *what, const char *path)
     return -err;
 }
 
+/* For calls whose failure leaves something out, or an owner as it is. */
+static void best_effort(int r)
+{
+    (void)r;
+}
+
 static void told(const struct hide *hide, const char *path)
 {
     if (hide->verbose) {
@@ -289,7 +295,7 @@ static void copy_link(int from, int to, const char *name)
     ssize_t n = readlinkat(from, name, target, sizeof(target) - 1);
     if (n > 0) {
         target[n] = '\0';
-        (void)symlinkat(target, to, name);
+        best_effort(symlinkat(target, to, name));
     }
 }
 
@@ -301,7 +307,7 @@ static int rebuild_below(const struct hide *hide, int from_parent, int to_parent
     if (mkdirat(to_parent, name, st->st_mode & 07777) != 0) {
         return failed("make", path);
     }
-    (void)fchownat(to_parent, name, st->st_uid, st->st_gid, AT_SYMLINK_NOFOLLOW);
+    best_effort(fchownat(to_parent, name, st->st_uid, st->st_gid, AT_SYMLINK_NOFOLLOW));
     int from = openat(from_parent, name, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
     int to = openat(to_parent, name, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
     int r = 0;
