@@ -566,6 +566,9 @@ int ln_gateway_fd(const ln_gateway *gw)
 
 static void rejudge(ln_gateway *gw, struct flow *flow)
 {
+    if (flow->flow_class == FLOW_DENIED) {
+        return; /* by the new policy, a moment ago */
+    }
     if (flow->key.ip_protocol != IPPROTO_TCP) {
         datagram_rejudge(gw, flow);
     } else if (flow->key.peer_port != GATEWAY_PORT_DNS) { /* there, each query is judged */
