@@ -33,32 +33,11 @@ const char *ln_event_kind_name(ln_event_kind kind)
     return (unsigned)kind < LN_EVENT_KINDS ? kind_names[kind] : "unknown";
 }
 
-static void put_escaped(struct text *text, const char *string)
-{
-    size_t len = strlen(string);
-    while (len > 0) {
-        uint32_t c;
-        size_t taken = utf8_next(string, len, &c);
-        if (c == UTF8_INVALID) {
-            text_puts(text, "\xef\xbf\xbd");
-        } else if (utf8_is_control(c)) {
-            text_printf(text, "\\u%04x", (unsigned)c);
-        } else {
-            if (c == '"' || c == '\\') {
-                text_puts(text, "\\");
-            }
-            text_put(text, string, taken);
-        }
-        string += taken;
-        len -= taken;
-    }
-}
-
 static void put_string(struct text *text, const char *field, const char *value)
 {
     if (value != NULL) {
         text_printf(text, ",\"%s\":\"", field);
-        put_escaped(text, value);
+        text_json_escape(text, value, strlen(value));
         text_puts(text, "\"");
     }
 }
@@ -106,7 +85,7 @@ static void put_source(struct text *text, const char *file, int line)
 {
     if (file != NULL) {
         text_puts(text, ",\"source\":\"");
-        put_escaped(text, file);
+        text_json_escape(text, file, strlen(file));
         text_printf(text, ":%d\"", line);
     }
 }

@@ -68,6 +68,26 @@ void text_quote(struct text *text, const char *data, size_t len)
     text_puts(text, "\"");
 }
 
+void text_json_escape(struct text *text, const char *data, size_t len)
+{
+    while (len > 0) {
+        uint32_t c;
+        size_t taken = utf8_next(data, len, &c);
+        if (c == UTF8_INVALID) {
+            text_puts(text, "\xef\xbf\xbd");
+        } else if (utf8_is_control(c)) {
+            text_printf(text, "\\u%04x", (unsigned)c);
+        } else {
+            if (c == '"' || c == '\\') {
+                text_puts(text, "\\");
+            }
+            text_put(text, data, taken);
+        }
+        data += taken;
+        len -= taken;
+    }
+}
+
 size_t utf8_next(const char *data, size_t len, uint32_t *ret)
 {
     const unsigned char *p = (const unsigned char *)data;

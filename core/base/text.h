@@ -17,6 +17,9 @@ void text_puts(struct text *text, const char *string);
 void text_printf(struct text *text, const char *format, ...) __attribute__((format(printf, 2, 3)));
 /* Between double quotes, for people: whatever is not printable UTF-8 is escaped as in Lua. */
 void text_quote(struct text *text, const char *data, size_t len);
+/* As it stands between the quotes of a JSON string (RFC 8259): control characters are escaped,
+ * bytes that are not UTF-8 become U+FFFD. */
+void text_json_escape(struct text *text, const char *data, size_t len);
 
 #define UTF8_INVALID UINT32_MAX
 

@@ -3,7 +3,7 @@
 #ifndef LN_CLI_COMMAND_H
 #define LN_CLI_COMMAND_H
 
-#include "lunette/error.h"
+#include "lunette/policy.h"
 
 enum {
     EXIT_ALLOW = 0,
@@ -34,5 +34,8 @@ int command_usage_error(const struct command *command, const char *format, ...)
 void command_say(const char *format, ...) __attribute__((format(printf, 1, 2)));
 /* Says every problem of the list, one line each. */
 void command_say_problems(const ln_problems *problems);
+
+/* Loads a policy file or preset. Returns 0, or EXIT_USAGE after saying what is wrong. */
+int command_load_policy(const char *path, ln_policy **ret);
 
 #endif

@@ -1,0 +1,87 @@
+/* lunette: picks the subcommand. */
+#include <stdio.h>
+#include <string.h>
+
+#include "cli/command.h"
+#include "policy/spelling.h"
+
+static const struct command *const commands[] = {
+#if __has_include("cli/run.c")
+    &command_run,
+#endif
+    &command_check,
+    &command_match,
+    &command_print,
+};
+enum { COMMANDS = sizeof(commands) / sizeof(*commands) };
+
+static void print_usage(FILE *out)
+{
+    fputs("usage: lunette COMMAND [ARGUMENT...]\n\n"
+          "A programmable network perimeter for sandboxes and microVMs.\n\n"
+          "commands:\n",
+          out);
+    for (size_t i = 0; i < COMMANDS; i++) {
+        fprintf(out, "  %-8s  %s\n", commands[i]->name, commands[i]->summary);
+    }
+    fputs("\noptions:\n"
+          "  --help     show this, or with a command that command's help\n"
+          "  --version  show the version\n",
+          out);
+}
+
+static const struct command *find(const char *name)
+{
+    for (size_t i = 0; i < COMMANDS; i++) {
+        if (strcmp(commands[i]->name, name) == 0) {
+            return commands[i];
+        }
+    }
+    return NULL;
+}
+
+static int unknown(const char *name)
+{
+    struct spelling spelling = spelling_of(name, strlen(name));
+    for (size_t i = 0; i < COMMANDS; i++) {
+        spelling_consider(&spelling, commands[i]->name);
+    }
+    if (spelling.nearest != NULL) {
+        command_say("there is no command %s (did you mean %s?)", name, spelling.nearest);
+    } else {
+        command_say("there is no command %s", name);
+    }
+    command_say("try: lunette --help");
+    return EXIT_USAGE;
+}
+
+int main(int argc, char **argv)
+{
+    if (argc < 2) {
+        print_usage(stderr);
+        return EXIT_USAGE;
+    }
+    const char *name = argv[1];
+    if (strcmp(name, "--version") == 0) {
+        puts("lunette " LUNETTE_VERSION);
+        return 0;
+    }
+    if (strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0 || strcmp(name, "help") == 0) {
+        const struct command *topic = argc > 2 ? find(argv[2]) : NULL;
+        if (topic != NULL) {
+            return command_help(topic);
+        }
+        print_usage(stdout);
+        return 0;
+    }
+    const struct command *command = find(name);
+    if (command == NULL) {
+        return unknown(name);
+    }
+    int status = command->main(argc - 1, argv + 1);
+    if (fflush(stdout) != 0 || ferror(stdout)) {
+        command_say("the output cannot be written");
+        return EXIT_USAGE;
+    }
+    return status;
+}

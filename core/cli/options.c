@@ -1,0 +1,91 @@
+/* Options of subcommands. */
+#include "cli/options.h"
+
+#include <string.h>
+
+#include "policy/spelling.h"
+
+static const struct option_spec *find(const struct option_spec *specs, size_t n, const char *name,
+                                      size_t len)
+{
+    for (size_t i = 0; i < n; i++) {
+        if (strlen(specs[i].name) == len && memcmp(specs[i].name, name, len) == 0) {
+            return &specs[i];
+        }
+    }
+    return NULL;
+}
+
+static int unknown(const struct command *command, const struct option_spec *specs, size_t n,
+                   const char *argument, size_t len)
+{
+    struct spelling spelling = spelling_of(argument + 2, len - 2);
+    spelling_consider(&spelling, "help");
+    for (size_t i = 0; i < n; i++) {
+        spelling_consider(&spelling, specs[i].name);
+    }
+    if (spelling.nearest == NULL) {
+        return command_usage_error(command, "there is no option %.*s", (int)len, argument);
+    }
+    return command_usage_error(command, "there is no option %.*s (did you mean --%s?)", (int)len,
+                               argument, spelling.nearest);
+}
+
+static int take(const struct command *command, const struct option_spec *spec, const char *value)
+{
+    if (spec->flag != NULL) {
+        *spec->flag = true;
+        return value == NULL ? OPTIONS_GO_ON
+                             : command_usage_error(command, "--%s takes no value", spec->name);
+    }
+    if (value == NULL) {
+        return command_usage_error(command, "--%s needs a value", spec->name);
+    }
+    if (spec->take != NULL) {
+        int status = spec->take(spec->user, value);
+        return status == 0 ? OPTIONS_GO_ON : status;
+    }
+    *spec->value = value;
+    return OPTIONS_GO_ON;
+}
+
+/* Whether it is an option: the arrow of `10.0.0.9 -> 80` and a lone dash are not. */
+static bool is_option(const char *argument)
+{
+    return argument[0] == '-' && argument[1] != '\0' && argument[1] != '>';
+}
+
+int options_parse(const struct command *command, const struct option_spec *specs, size_t n_specs,
+                  char **argv, size_t *ret_count)
+{
+    size_t count = 0;
+    char **at = argv + 1;
+    for (; *at != NULL && strcmp(*at, "--") != 0; at++) {
+        if (!is_option(*at)) {
+            argv[count++] = *at;
+            continue;
+        }
+        if (strcmp(*at, "-h") == 0 || strcmp(*at, "--help") == 0) {
+            return command_help(command);
+        }
+        size_t len = strcspn(*at, "=");
+        const struct option_spec *spec =
+            strncmp(*at, "--", 2) == 0 ? find(specs, n_specs, *at + 2, len - 2) : NULL;
+        if (spec == NULL) {
+            return unknown(command, specs, n_specs, *at, len);
+        }
+        const char *value = (*at)[len] == '=' ? *at + len + 1 : NULL;
+        if (spec->flag == NULL && value == NULL && at[1] != NULL) {
+            value = *++at;
+        }
+        int status = take(command, spec, value);
+        if (status != OPTIONS_GO_ON) {
+            return status;
+        }
+    }
+    for (at += *at != NULL; *at != NULL; at++) {
+        argv[count++] = *at;
+    }
+    *ret_count = count;
+    return OPTIONS_GO_ON;
+}

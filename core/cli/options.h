@@ -1,0 +1,28 @@
+/* The options of a subcommand: `--name` and `--name VALUE` or `--name=VALUE`, before, between and
+ * behind the other arguments, up to `--`. */
+#ifndef LN_CLI_OPTIONS_H
+#define LN_CLI_OPTIONS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "cli/command.h"
+
+struct option_spec {
+    const char *name; /* "json" */
+    bool *flag;       /* set where it is given; NULL: it takes a value */
+    const char **value;
+    /* For an option that may be given several times, instead of `value`. Returns 0, or the exit
+     * status after saying what is wrong. */
+    int (*take)(void *user, const char *value);
+    void *user;
+};
+
+enum { OPTIONS_GO_ON = -1 };
+
+/* Reads the options out of argv[1..], which then holds the *ret_count other arguments from argv[0]
+ * on. Returns OPTIONS_GO_ON, or the exit status: help was shown, or an error said. */
+int options_parse(const struct command *command, const struct option_spec *specs, size_t n_specs,
+                  char **argv, size_t *ret_count);
+
+#endif

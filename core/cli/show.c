@@ -1,0 +1,140 @@
+/* Rules and decisions as text and JSON. */
+#include "cli/show.h"
+
+#include <assert.h>
+
+const char *show_rule(struct arena *arena, const ln_rule *rule)
+{
+    int len = ln_rule_format(rule, NULL, 0);
+    char *text = arena_alloc(arena, (size_t)len + 1);
+    if (text == NULL) {
+        return "";
+    }
+    ln_rule_format(rule, text, (size_t)len + 1);
+    return text;
+}
+
+const char *show_source(struct arena *arena, const ln_rule *rule)
+{
+    if (rule->file == NULL || rule->line <= 0) {
+        return rule->file != NULL ? rule->file : "";
+    }
+    const char *text = arena_printf(arena, "%s:%d", rule->file, rule->line);
+    return text != NULL ? text : "";
+}
+
+static void protocols_json(struct json *json, const ln_rule *rule)
+{
+    json_open(json, "protocols", '[');
+    for (unsigned p = LN_TCP; p <= LN_ICMPV6 && rule->protocols != LN_PROTOCOLS_ALL; p++) {
+        if ((rule->protocols & LN_PROTOCOL_BIT(p)) != 0) {
+            json_string(json, NULL, ln_protocol_name((ln_protocol)p));
+        }
+    }
+    json_close(json, ']');
+}
+
+static void ports_json(struct json *json, const ln_rule *rule)
+{
+    json_open(json, "ports", '[');
+    for (size_t i = 0; i < rule->n_ports; i++) {
+        char text[16];
+        const ln_port_range *range = &rule->ports[i];
+        snprintf(text, sizeof(text), range->first == range->last ? "%u" : "%u-%u",
+                 (unsigned)range->first, (unsigned)range->last);
+        json_string(json, NULL, text);
+    }
+    json_close(json, ']');
+}
+
+static const char *directions_name(const ln_rule *rule)
+{
+    unsigned both = LN_DIRECTION_BIT(LN_EGRESS) | LN_DIRECTION_BIT(LN_INGRESS);
+    return rule->directions == both                           ? "any"
+           : rule->directions == LN_DIRECTION_BIT(LN_INGRESS) ? ln_direction_name(LN_INGRESS)
+                                                              : ln_direction_name(LN_EGRESS);
+}
+
+void show_rule_json(struct arena *arena, struct json *json, size_t index, const ln_rule *rule)
+{
+    char destination[LN_NAME_MAX + 16];
+    ln_destination_format(&rule->destination, destination, sizeof(destination));
+    json_integer(json, "rule", (int64_t)index);
+    json_string(json, "text", show_rule(arena, rule));
+    json_string(json, "action", ln_action_name(rule->action));
+    json_string(json, "direction", directions_name(rule));
+    json_string(json, "destination", destination);
+    protocols_json(json, rule);
+    ports_json(json, rule);
+    json_bool(json, "when", rule->when != 0);
+    json_string(json, "name", rule->name);
+    const char *source = show_source(arena, rule);
+    json_string(json, "source", *source != '\0' ? source : NULL);
+    json_string(json, "origin", rule->origin);
+}
+
+const char *show_reason(struct arena *arena, const ln_policy *policy, ln_direction direction,
+                        const ln_decision *decision)
+{
+    const char *by = "";
+    if (decision->rule > 0) {
+        const ln_rule *rule = ln_policy_rule(policy, decision->rule);
+        const char *source = show_source(arena, rule);
+        by = arena_printf(arena, *source != '\0' ? "rule %u (%s): %s" : "rule %u%s: %s",
+                          (unsigned)decision->rule, source, show_rule(arena, rule));
+    }
+    const char *text = by;
+    switch (decision->reason) {
+    case LN_REASON_DEFAULT:
+        text = direction == LN_EGRESS ? "default_egress" : "default_ingress";
+        break;
+    case LN_REASON_RULE:
+    case LN_REASON_DENY_DOMAIN:
+    case LN_REASON_REBIND:
+    case LN_REASONS:
+        break;
+    case LN_REASON_NEVER:
+        text = "no policy can open this address";
+        break;
+    case LN_REASON_ON_CONNECT:
+        text = "on_connect";
+        break;
+    case LN_REASON_HANDLER_ERROR: {
+        const char *error = ln_policy_handler_error(policy);
+        text = arena_printf(arena, "the function of %s failed: %s",
+                            decision->rule > 0 ? by : "on_connect", error != NULL ? error : "?");
+        break;
+    }
+    case LN_REASON_NAME_UNKNOWN:
+        text = "it hangs on the name that the client shows";
+        break;
+    }
+    return text != NULL ? text : "";
+}
+
+const char *show_miss(ln_miss miss)
+{
+    switch (miss) {
+    case LN_MATCHED:
+        return "matches";
+    case LN_MISS_DIRECTION:
+        return "is for the other direction";
+    case LN_MISS_PROTOCOL:
+        return "is for another protocol";
+    case LN_MISS_PORT:
+        return "is for other ports";
+    case LN_MISS_DESTINATION:
+        return "is for another destination";
+    case LN_MISS_NOT_RESOLVED:
+        return "its name was not resolved to this address";
+    case LN_MISS_NAME:
+        return "is for another name";
+    case LN_MISS_NAME_UNKNOWN:
+        return "hangs on a name not shown yet";
+    case LN_MISS_WHEN:
+        return "its function said no";
+    case LN_MISS_KINDS:
+        break;
+    }
+    return "";
+}
