@@ -6,9 +6,7 @@
 #include "policy/spelling.h"
 
 static const struct command *const commands[] = {
-#if __has_include("cli/run.c")
     &command_run,
-#endif
     &command_check,
     &command_match,
     &command_print,
