@@ -96,7 +96,7 @@ void plan_free(struct plan *plan)
 {
     for (size_t i = 0; i < plan->settings.n_secrets; i++) {
         const ln_secret *secret = &plan->settings.secrets[i];
-        if (secret->from == LN_SECRET_VALUE) {
+        if (secret->from == LN_SECRET_VALUE && secret->source_len > 0) {
             explicit_bzero((char *)(uintptr_t)secret->source, secret->source_len);
         }
     }

@@ -1,6 +1,7 @@
 /* Where values stand and what is wrong with them; reading scalars, lists and tables. */
 #include "policy/schema.h"
 
+#include <assert.h>
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -359,17 +360,18 @@ size_t value_count(const struct ln_value *value)
 
 /* ---- tables ---- */
 
-static const struct field *find_field(const struct field *fields, size_t n, const char *key,
-                                      size_t len)
+/* The number of the field of a key; `n` when there is none. */
+static size_t find_field(const struct field *fields, size_t n, const struct ln_value *key)
 {
-    for (size_t i = 0; i < n; i++) {
-        if (strlen(fields[i].key) == len && memcmp(fields[i].key, key, len) == 0) {
-            return &fields[i];
-        }
+    size_t i = 0;
+    while (i < n && !(key->type == VALUE_STRING && key->string.len == strlen(fields[i].key) &&
+                      memcmp(key->string.data, fields[i].key, key->string.len) == 0)) {
+        i++;
     }
-    return NULL;
+    return i;
 }
 
+/* A key that is none of the fields, or, in place->index, an item. */
 static void unknown_key(struct schema *schema, const struct place *place,
                         const struct field *fields, size_t n)
 {
@@ -381,6 +383,10 @@ static void unknown_key(struct schema *schema, const struct place *place,
         if (place->key != NULL) {
             spelling_consider(&spelling, fields[i].key);
         }
+    }
+    if (place->key == NULL) {
+        schema_wrong(schema, place, accepted, "a value without a key");
+        return;
     }
     char message[128] = "unknown key";
     if (spelling.nearest != NULL) {
@@ -396,22 +402,27 @@ void schema_table(struct schema *schema, const struct place *place, const struct
         schema_wrong(schema, place, "a table", "it has the wrong type");
         return;
     }
+    assert(n <= 64);
+    uint64_t seen = 0; /* bit: number of the field */
     const struct value_table *table = place->value->table;
-    for (size_t i = 0; i < table->n_items; i++) {
+    for (size_t i = 0; i < table->n_items && !schema->out_of_memory; i++) {
         struct place item = place_of_item(place, i);
         unknown_key(schema, &item, fields, n);
     }
     for (size_t i = 0; i < table->n_entries && !schema->out_of_memory; i++) {
         struct place entry = place_of_entry(place, &table->entries[i]);
-        const struct field *field = table->entries[i].key.type == VALUE_STRING
-                                        ? find_field(fields, n, entry.key, entry.key_len)
-                                        : NULL;
-        if (field == NULL) {
+        size_t number = find_field(fields, n, &table->entries[i].key);
+        if (number == n) {
             unknown_key(schema, &entry, fields, n);
-        } else if (entry.value->type != VALUE_NIL) {
-            entry.hidden = field->hidden;
-            field->read(schema, &entry, field, out);
+            continue;
         }
+        entry.hidden = fields[number].hidden;
+        if ((seen >> number & 1) != 0) {
+            schema_wrong(schema, &entry, NULL, "the key is given twice");
+        } else if (entry.value->type != VALUE_NIL) {
+            fields[number].read(schema, &entry, &fields[number], out);
+        }
+        seen |= UINT64_C(1) << number;
     }
 }
 
