@@ -102,7 +102,8 @@ static int read_rr(ldns_rr *rr, const uint8_t *msg, const struct dns_record *rec
 {
     ldns_rdf *owner = NULL;
     size_t pos = record->start;
-    ldns_status status = ldns_wire2dname(&owner, msg, record->end, &pos);
+    size_t owner_end = record->rdata - 10; /* type, class, TTL, length: no pointer leads on */
+    ldns_status status = ldns_wire2dname(&owner, msg, owner_end, &pos);
     if (status != LDNS_STATUS_OK) {
         return error_of(status);
     }
