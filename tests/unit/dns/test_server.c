@@ -1,0 +1,615 @@
+/* The name server without I/O: which queries leave, what comes back, what is pinned and told. */
+#include <errno.h>
+
+#include "base/timer.h"
+#include "dns/server.h"
+#include "dns/wire.h"
+#include "guest_frame.h"
+#include "policy/fixture.h"
+
+enum { NOW = 1000, GUEST_PORT = 4444 };
+
+/* ---- a server with its policy, and the events it told ---- */
+
+struct told {
+    int count;
+    ln_event_kind kind;
+    char name[300], type[16], action[8], reason[32], detail[320], protocol[8], dst[64];
+    uint32_t rule;
+};
+
+struct fixture {
+    struct dns_server server;
+    struct admission admission;
+    struct events events;
+    struct link_identity link;
+    struct told told;
+    uint64_t hits[16];
+    uint8_t reply[DNS_MESSAGE_MAX];
+    size_t reply_len;
+    struct dns_ticket ticket;
+};
+
+static void copy_text(char *dst, size_t size, const char *text)
+{
+    snprintf(dst, size, "%s", text == NULL ? "" : text);
+}
+
+static int note(void *user, const ln_event *event)
+{
+    struct told *told = user;
+    told->count++;
+    told->kind = event->kind;
+    told->rule = event->rule;
+    copy_text(told->name, sizeof(told->name), event->name);
+    copy_text(told->type, sizeof(told->type), event->type);
+    copy_text(told->action, sizeof(told->action), event->action);
+    copy_text(told->reason, sizeof(told->reason), event->reason);
+    copy_text(told->detail, sizeof(told->detail), event->detail);
+    copy_text(told->protocol, sizeof(told->protocol), event->protocol);
+    ln_addr_format(event->dst, told->dst);
+    assert_int_equal(event->port, 53);
+    assert_int_equal(event->src_port, GUEST_PORT);
+    return 0;
+}
+
+static struct fixture *start(ln_policy *policy)
+{
+    struct fixture *f = calloc(1, sizeof(*f));
+    policy->plan.settings.limits.dns_in_flight = 2;
+    f->link = guest_link();
+    f->events = (struct events){.sink = note, .user = &f->told};
+    f->admission = (struct admission){
+        .policy = policy, .pins = pins_of(16, 4), .events = &f->events, .hits = f->hits};
+    f->server = (struct dns_server){.admission = &f->admission, .link = &f->link};
+    return f;
+}
+
+#define START(...) start(POLICY(__VA_ARGS__))
+
+static void stop(struct fixture *f)
+{
+    assert_int_equal(f->server.in_flight, 0);
+    ln_pins_free(f->admission.pins);
+    policy_drop(f->admission.policy);
+    free(f);
+}
+
+static struct dns_asker asker_to(ln_protocol transport, const char *resolver)
+{
+    return (struct dns_asker){.transport = transport,
+                              .guest = addr_of("172.16.0.2"),
+                              .resolver = addr_of(resolver),
+                              .guest_port = GUEST_PORT};
+}
+
+static enum dns_step send_to(struct fixture *f, ln_protocol transport, const char *resolver,
+                             const struct wire *w)
+{
+    struct dns_asker asker = asker_to(transport, resolver);
+    f->told.count = 0;
+    f->reply_len = 0;
+    return dns_server_query(&f->server, &asker, w->data, w->len, NOW, &f->ticket, f->reply,
+                            &f->reply_len);
+}
+
+static enum dns_step ask(struct fixture *f, const char *name, uint16_t type)
+{
+    struct wire w = wire_query(0x1111, name, type);
+    return send_to(f, LN_UDP, "172.16.0.1", &w);
+}
+
+static unsigned rcode(const struct fixture *f)
+{
+    assert_true(f->reply_len >= DNS_HEADER_LEN);
+    assert_int_equal(get_be16(f->reply), 0x1111);
+    return f->reply[3] & 15u;
+}
+
+static unsigned answers(const struct fixture *f)
+{
+    return get_be16(f->reply + 6);
+}
+
+static void answer(struct fixture *f, const struct wire *w)
+{
+    f->told.count = 0;
+    f->reply_len = dns_server_answer(&f->server, &f->ticket, w->data, w->len, NOW, f->reply);
+}
+
+static void assert_told(const struct fixture *f, ln_event_kind kind, const char *reason)
+{
+    assert_int_equal(f->told.count, 1);
+    assert_int_equal(f->told.kind, kind);
+    assert_string_equal(f->told.reason, reason);
+}
+
+static void assert_refused(struct fixture *f, enum dns_step step, unsigned want_rcode,
+                           const char *reason)
+{
+    assert_int_equal(step, DNS_REPLY);
+    assert_int_equal(rcode(f), want_rcode);
+    assert_int_equal(answers(f), 0);
+    assert_told(f, LN_EVENT_DNS_DENIED, reason);
+    assert_string_equal(f->told.action, "deny");
+}
+
+static bool is_pinned(const struct fixture *f, const char *name, const char *addr, uint64_t now_ns)
+{
+    ln_addr parsed = addr_of(addr);
+    return ln_pins_has(f->admission.pins, name, &parsed, now_ns);
+}
+
+/* ---- what never leaves ---- */
+
+static void test_denied_name_gets_nxdomain_and_one_event(void **state)
+{
+    (void)state;
+    struct fixture *f = START("deny ads.example deny_list", "allow host udp,tcp 53");
+    assert_refused(f, ask(f, "ADS.example", DNS_TYPE_A), DNS_NXDOMAIN, "deny_domain");
+    assert_string_equal(f->told.name, "ads.example");
+    assert_string_equal(f->told.type, "A");
+    assert_string_equal(f->told.protocol, "udp");
+    assert_string_equal(f->told.dst, "172.16.0.1");
+    assert_int_equal(f->told.rule, 1);
+    assert_int_equal(f->hits[1], 1);
+    stop(f);
+}
+
+static void test_no_rule_means_the_default(void **state)
+{
+    (void)state;
+    struct fixture *f = START("allow api.example tcp 443");
+    assert_refused(f, ask(f, "www.example", DNS_TYPE_A), DNS_NXDOMAIN, "default");
+    assert_int_equal(ask(f, "api.example", DNS_TYPE_A), DNS_ASK);
+    dns_server_cancel(&f->server, &f->ticket);
+    stop(f);
+}
+
+static void test_policy_sees_the_transport(void **state)
+{
+    (void)state;
+    struct fixture *f = START("allow host tcp 53");
+    struct wire w = wire_query(0x1111, "www.example", DNS_TYPE_A);
+    assert_refused(f, send_to(f, LN_UDP, "172.16.0.1", &w), DNS_NXDOMAIN, "default");
+    assert_int_equal(send_to(f, LN_TCP, "172.16.0.1", &w), DNS_ASK);
+    dns_server_cancel(&f->server, &f->ticket);
+    stop(f);
+}
+
+static void test_denied_suffix_holds_below_strange_bytes(void **state)
+{
+    (void)state;
+    struct fixture *f = START("deny .evil.example", "allow *");
+    assert_refused(f, ask(f, "da\001ta.evil.example", DNS_TYPE_A), DNS_NXDOMAIN, "rule");
+    assert_string_equal(f->told.name, "da\\001ta.evil.example");
+    assert_int_equal(ask(f, "da\001ta.good.example", DNS_TYPE_A), DNS_ASK);
+    dns_server_cancel(&f->server, &f->ticket);
+    stop(f);
+}
+
+static void test_strange_name_is_matched_by_no_exact_rule(void **state)
+{
+    (void)state;
+    struct fixture *f = START("allow a.example");
+    assert_refused(f, ask(f, "\001.example", DNS_TYPE_A), DNS_NXDOMAIN, "default");
+    stop(f);
+}
+
+static void test_types_about_everything_are_refused(void **state)
+{
+    (void)state;
+    static const uint16_t types[] = {41, 249, 250, 251, 252, 253, 254, 255};
+    struct fixture *f = START("allow *");
+    for (size_t i = 0; i < sizeof(types) / sizeof(types[0]); i++) {
+        assert_refused(f, ask(f, "www.example", types[i]), DNS_REFUSED, "refused");
+    }
+    stop(f);
+}
+
+static void test_other_classes_are_refused(void **state)
+{
+    (void)state;
+    static const uint16_t classes[] = {0, 2, 3, 4, 254, 255};
+    struct fixture *f = START("allow *");
+    for (size_t i = 0; i < sizeof(classes) / sizeof(classes[0]); i++) {
+        struct wire w = wire_message(0x1111, 0);
+        wire_question(&w, "version.bind", 16, classes[i]);
+        assert_refused(f, send_to(f, LN_UDP, "172.16.0.1", &w), DNS_REFUSED, "refused");
+    }
+    stop(f);
+}
+
+static void test_malformed_queries_are_told(void **state)
+{
+    (void)state;
+    struct fixture *f = START("allow *");
+    struct wire none = wire_message(0x1111, 0);
+    assert_refused(f, send_to(f, LN_UDP, "172.16.0.1", &none), DNS_FORMERR, "formerr");
+    struct wire update = wire_message(0x1111, 5u << 11);
+    assert_refused(f, send_to(f, LN_UDP, "172.16.0.1", &update), DNS_NOTIMP, "notimp");
+    struct wire future = wire_query(0x1111, "www.example", DNS_TYPE_A);
+    wire_opt(&future, 1232, 1u << 16, NULL, 0);
+    assert_int_equal(send_to(f, LN_UDP, "172.16.0.1", &future), DNS_REPLY);
+    assert_told(f, LN_EVENT_DNS_DENIED, "badvers");
+    stop(f);
+}
+
+static void test_responses_are_dropped_without_a_word(void **state)
+{
+    (void)state;
+    struct fixture *f = START("allow *");
+    struct wire w = wire_response(0x1111, "www.example", DNS_TYPE_A);
+    assert_int_equal(send_to(f, LN_UDP, "172.16.0.1", &w), DNS_DROP);
+    assert_int_equal(f->told.count, 0);
+    stop(f);
+}
+
+static void test_discovery_of_other_resolvers_finds_none(void **state)
+{
+    (void)state;
+    struct fixture *f = START("allow *");
+    static const char *const names[] = {"use-application-dns.net", "USE-application-dns.net",
+                                        "_dns.resolver.arpa", "x._dns.resolver.arpa"};
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+        assert_refused(f, ask(f, names[i], DNS_TYPE_SVCB), DNS_NXDOMAIN, "discovery");
+    }
+    assert_int_equal(ask(f, "not-use-application-dns.net", DNS_TYPE_A), DNS_ASK);
+    dns_server_cancel(&f->server, &f->ticket);
+    stop(f);
+}
+
+/* ---- resolvers that the guest names ---- */
+
+static void test_named_resolver_needs_a_rule_of_its_own(void **state)
+{
+    (void)state;
+    struct fixture *f = START("allow host udp,tcp 53", "allow www.example");
+    struct wire w = wire_query(0x1111, "www.example", DNS_TYPE_A);
+    assert_refused(f, send_to(f, LN_UDP, "9.9.9.9", &w), DNS_NXDOMAIN, "resolver");
+    assert_string_equal(f->told.dst, "9.9.9.9");
+    stop(f);
+    f = START("allow host udp,tcp 53", "allow 9.9.9.9 udp 53");
+    assert_int_equal(send_to(f, LN_UDP, "9.9.9.9", &w), DNS_ASK);
+    assert_true(f->ticket.named && f->ticket.pinned);
+    dns_server_cancel(&f->server, &f->ticket);
+    assert_refused(f, send_to(f, LN_TCP, "9.9.9.9", &w), DNS_NXDOMAIN, "resolver");
+    stop(f);
+}
+
+static void test_denied_name_is_denied_whoever_is_asked(void **state)
+{
+    (void)state;
+    struct fixture *f = START("deny ads.example", "allow *");
+    struct wire w = wire_query(0x1111, "ads.example", DNS_TYPE_A);
+    assert_refused(f, send_to(f, LN_UDP, "9.9.9.9", &w), DNS_NXDOMAIN, "rule");
+    stop(f);
+}
+
+static void test_resolver_of_the_guests_own_choice_makes_no_pins(void **state)
+{
+    (void)state;
+    static const char *const rules[] = {"allow public udp 53", "allow * udp 53",
+                                        "allow 9.0.0.0/8 udp 53"};
+    for (size_t i = 0; i < sizeof(rules) / sizeof(rules[0]); i++) {
+        struct fixture *f = START("allow www.example tcp 22", rules[i]);
+        struct wire w = wire_query(0x1111, "www.example", DNS_TYPE_A);
+        assert_int_equal(send_to(f, LN_UDP, "9.9.9.9", &w), DNS_ASK);
+        struct wire a = wire_response(7, "www.example", DNS_TYPE_A);
+        wire_addr(&a, DNS_ANSWER, "@12", 300, "192.0.2.66");
+        answer(f, &a);
+        assert_int_equal(answers(f), 1);
+        assert_false(is_pinned(f, "www.example", "192.0.2.66", NOW));
+        stop(f);
+    }
+}
+
+static void test_truncated_answer_of_a_named_resolver_is_truncated(void **state)
+{
+    (void)state;
+    struct fixture *f = START("allow *");
+    struct wire w = wire_query(0x1111, "www.example", DNS_TYPE_A);
+    assert_int_equal(send_to(f, LN_UDP, "9.9.9.9", &w), DNS_ASK);
+    struct wire a = wire_response(7, "www.example", DNS_TYPE_A);
+    wire_addr(&a, DNS_ANSWER, "@12", 300, "10.0.0.1"); /* not passed on either */
+    put_be16(a.data + 2, get_be16(a.data + 2) | DNS_FLAG_TC);
+    answer(f, &a);
+    assert_int_equal(f->reply_len, w.len);
+    assert_true((get_be16(f->reply + 2) & DNS_FLAG_TC) != 0);
+    stop(f);
+}
+
+/* ---- what is answered here ---- */
+
+static void test_gateway_names_are_the_gateway(void **state)
+{
+    (void)state;
+    static const char *const names[] = {"host.lunette.internal", "host.microsandbox.internal"};
+    struct fixture *f = START("allow host udp,tcp 53");
+    for (size_t i = 0; i < 2; i++) {
+        assert_int_equal(ask(f, names[i], DNS_TYPE_A), DNS_REPLY);
+        assert_told(f, LN_EVENT_DNS_QUERY, "rule");
+        assert_int_equal(answers(f), 1);
+        assert_memory_equal(f->reply + f->reply_len - 4, "\254\20\0\1", 4);
+        assert_true(is_pinned(f, names[i], "172.16.0.1", NOW));
+        assert_int_equal(ask(f, names[i], DNS_TYPE_AAAA), DNS_REPLY);
+        assert_true(is_pinned(f, names[i], "fd42:6d73:62::1", NOW));
+        assert_int_equal(ask(f, names[i], 16), DNS_REPLY);
+        assert_int_equal(answers(f), 0);
+        assert_int_equal(rcode(f), 0);
+    }
+    stop(f);
+}
+
+static void test_gateway_names_are_subject_to_policy(void **state)
+{
+    (void)state;
+    struct fixture *f = START("allow www.example");
+    assert_refused(f, ask(f, "host.lunette.internal", DNS_TYPE_A), DNS_NXDOMAIN, "default");
+    stop(f);
+}
+
+static void test_family_without_a_route_is_empty_and_asks_nobody(void **state)
+{
+    (void)state;
+    struct fixture *f = START("allow *", "deny x.example");
+    f->link.route6 = false;
+    assert_int_equal(ask(f, "www.example", DNS_TYPE_AAAA), DNS_REPLY);
+    assert_int_equal(rcode(f), 0);
+    assert_int_equal(answers(f), 0);
+    assert_told(f, LN_EVENT_DNS_QUERY, "rule");
+    assert_int_equal(ask(f, "www.example", DNS_TYPE_A), DNS_ASK);
+    dns_server_cancel(&f->server, &f->ticket);
+    f->link.route4 = false;
+    assert_int_equal(ask(f, "www.example", DNS_TYPE_A), DNS_REPLY);
+    /* The gateway is on the link, whatever the host can route. */
+    assert_int_equal(ask(f, "host.lunette.internal", DNS_TYPE_AAAA), DNS_REPLY);
+    assert_int_equal(answers(f), 1);
+    stop(f);
+}
+
+/* ---- what comes back ---- */
+
+static void test_answer_is_pinned_and_given(void **state)
+{
+    (void)state;
+    struct fixture *f = START("allow www.example");
+    assert_int_equal(ask(f, "WWW.example", DNS_TYPE_A), DNS_ASK);
+    struct wire a = wire_response(7, "www.example", DNS_TYPE_A);
+    wire_alias(&a, DNS_ANSWER, "@12", DNS_TYPE_CNAME, "cdn.example");
+    wire_addr(&a, DNS_ANSWER, "cdn.example", 1, "192.0.2.1");
+    wire_addr(&a, DNS_ANSWER, "cdn.example", 3600, "192.0.2.2");
+    answer(f, &a);
+    assert_told(f, LN_EVENT_DNS_QUERY, "rule");
+    assert_string_equal(f->told.detail, "NOERROR");
+    assert_string_equal(f->told.action, "allow");
+    assert_int_equal(answers(f), 3);
+    /* At least 60 s; only under the name that was asked for. */
+    assert_true(is_pinned(f, "www.example", "192.0.2.1", NOW + 59 * SECOND_NS));
+    assert_false(is_pinned(f, "www.example", "192.0.2.1", NOW + 61 * SECOND_NS));
+    assert_true(is_pinned(f, "www.example", "192.0.2.2", NOW + 3599 * SECOND_NS));
+    assert_false(is_pinned(f, "cdn.example", "192.0.2.1", NOW));
+    stop(f);
+}
+
+static void test_first_addresses_of_many_stay_pinned(void **state)
+{
+    (void)state;
+    struct fixture *f = START("allow www.example"); /* 4 addresses a name */
+    assert_int_equal(ask(f, "www.example", DNS_TYPE_A), DNS_ASK);
+    struct wire a = wire_response(7, "www.example", DNS_TYPE_A);
+    for (int i = 1; i <= 8; i++) {
+        char text[16];
+        sprintf(text, "192.0.2.%d", i);
+        wire_addr(&a, DNS_ANSWER, "@12", 60, text);
+    }
+    answer(f, &a);
+    assert_true(is_pinned(f, "www.example", "192.0.2.1", NOW));
+    assert_true(is_pinned(f, "www.example", "192.0.2.4", NOW));
+    assert_false(is_pinned(f, "www.example", "192.0.2.5", NOW));
+    stop(f);
+}
+
+static void test_inner_address_becomes_nxdomain(void **state)
+{
+    (void)state;
+    struct fixture *f = START("allow *");
+    assert_int_equal(ask(f, "www.example", DNS_TYPE_A), DNS_ASK);
+    struct wire a = wire_response(7, "www.example", DNS_TYPE_A);
+    wire_addr(&a, DNS_ANSWER, "@12", 60, "192.0.2.1");
+    wire_addr(&a, DNS_ANSWER, "@12", 60, "10.0.0.1");
+    answer(f, &a);
+    assert_int_equal(rcode(f), DNS_NXDOMAIN);
+    assert_int_equal(answers(f), 0);
+    assert_told(f, LN_EVENT_DNS_REBIND, "rebind");
+    assert_string_equal(f->told.detail, "the answer holds 10.0.0.1");
+    assert_false(is_pinned(f, "www.example", "192.0.2.1", NOW));
+    stop(f);
+}
+
+static void test_denied_alias_becomes_nxdomain(void **state)
+{
+    (void)state;
+    struct fixture *f = START("deny .ads.example", "allow *");
+    assert_int_equal(ask(f, "www.example", DNS_TYPE_A), DNS_ASK);
+    struct wire a = wire_response(7, "www.example", DNS_TYPE_A);
+    wire_alias(&a, DNS_ANSWER, "@12", DNS_TYPE_CNAME, "x.ads.example");
+    wire_addr(&a, DNS_ANSWER, "x.ads.example", 60, "192.0.2.1");
+    answer(f, &a);
+    assert_int_equal(rcode(f), DNS_NXDOMAIN);
+    assert_told(f, LN_EVENT_DNS_DENIED, "alias");
+    assert_string_equal(f->told.detail, "the answer holds x.ads.example");
+    assert_string_equal(f->told.name, "www.example");
+    assert_int_equal(f->told.rule, 1);
+    assert_false(is_pinned(f, "www.example", "192.0.2.1", NOW));
+    stop(f);
+}
+
+static void test_malformed_answer_becomes_servfail(void **state)
+{
+    (void)state;
+    struct fixture *f = START("allow *");
+    assert_int_equal(ask(f, "www.example", DNS_TYPE_A), DNS_ASK);
+    struct wire a = wire_response(7, "www.example", DNS_TYPE_A);
+    wire_record(&a, DNS_ANSWER, "@12", DNS_TYPE_A, 60, "abc", 3);
+    answer(f, &a);
+    assert_int_equal(rcode(f), DNS_SERVFAIL);
+    assert_told(f, LN_EVENT_DNS_QUERY, "rule");
+    assert_string_equal(f->told.detail, "the answer is malformed");
+    stop(f);
+}
+
+static void test_failure_becomes_servfail(void **state)
+{
+    (void)state;
+    struct fixture *f = START("allow *");
+    assert_int_equal(ask(f, "www.example", DNS_TYPE_A), DNS_ASK);
+    f->told.count = 0;
+    f->reply_len = dns_server_fail(&f->server, &f->ticket, "timeout", f->reply);
+    assert_int_equal(rcode(f), DNS_SERVFAIL);
+    assert_told(f, LN_EVENT_DNS_QUERY, "rule");
+    assert_string_equal(f->told.detail, "timeout");
+    stop(f);
+}
+
+static void test_policy_of_the_time_of_the_answer_decides(void **state)
+{
+    (void)state;
+    struct fixture *f = START("allow *");
+    assert_int_equal(ask(f, "www.example", DNS_TYPE_A), DNS_ASK);
+    ln_policy *old = f->admission.policy;
+    f->admission.policy = POLICY("deny www.example");
+    policy_drop(old);
+    struct wire a = wire_response(7, "www.example", DNS_TYPE_A);
+    wire_addr(&a, DNS_ANSWER, "@12", 60, "192.0.2.1");
+    answer(f, &a);
+    assert_int_equal(rcode(f), DNS_NXDOMAIN);
+    assert_told(f, LN_EVENT_DNS_DENIED, "rule");
+    assert_false(is_pinned(f, "www.example", "192.0.2.1", NOW));
+    stop(f);
+}
+
+static void test_question_that_left_is_told_even_when_the_asker_is_gone(void **state)
+{
+    (void)state;
+    struct fixture *f = START("allow *");
+    assert_int_equal(ask(f, "www.example", DNS_TYPE_A), DNS_ASK);
+    f->told.count = 0;
+    dns_server_cancel(&f->server, &f->ticket);
+    assert_told(f, LN_EVENT_DNS_QUERY, "rule");
+    stop(f);
+}
+
+static void test_no_room_is_servfail_at_once(void **state)
+{
+    (void)state;
+    struct fixture *f = START("allow *");
+    struct dns_ticket tickets[2];
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(ask(f, "www.example", DNS_TYPE_A), DNS_ASK);
+        tickets[i] = f->ticket;
+    }
+    assert_int_equal(ask(f, "www.example", DNS_TYPE_A), DNS_REPLY);
+    assert_int_equal(rcode(f), DNS_SERVFAIL);
+    assert_int_equal(f->told.count, 0);
+    assert_int_equal(f->server.over_limit, 1);
+    dns_server_cancel(&f->server, &tickets[0]);
+    assert_int_equal(ask(f, "www.example", DNS_TYPE_A), DNS_ASK);
+    dns_server_cancel(&f->server, &f->ticket);
+    dns_server_cancel(&f->server, &tickets[1]);
+    stop(f);
+}
+
+static void test_reply_fits_what_the_asker_takes(void **state)
+{
+    (void)state;
+    static const struct {
+        ln_protocol transport;
+        uint16_t edns; /* 0: none */
+        unsigned records;
+        bool truncated;
+    } cases[] = {
+        {LN_UDP, 0, 29, false},   {LN_UDP, 0, 40, true},      {LN_UDP, 1232, 40, false},
+        {LN_UDP, 1232, 90, true}, {LN_UDP, 4096, 200, false}, {LN_UDP, 65535, 300, true},
+        {LN_TCP, 0, 300, false},  {LN_TCP, 1232, 300, false},
+    };
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct fixture *f = START("allow *");
+        struct wire w = wire_query(0x1111, "www.example", DNS_TYPE_A);
+        if (cases[i].edns != 0) {
+            wire_opt(&w, cases[i].edns, 0, NULL, 0);
+        }
+        assert_int_equal(send_to(f, cases[i].transport, "172.16.0.1", &w), DNS_ASK);
+        struct wire a = wire_response(7, "www.example", DNS_TYPE_A);
+        for (unsigned r = 0; r < cases[i].records; r++) {
+            wire_addr(&a, DNS_ANSWER, "@12", 60, "192.0.2.1");
+        }
+        answer(f, &a);
+        bool truncated = (get_be16(f->reply + 2) & DNS_FLAG_TC) != 0;
+        assert_int_equal(truncated, cases[i].truncated);
+        assert_int_equal(answers(f), truncated ? 0 : cases[i].records);
+        assert_true(is_pinned(f, "www.example", "192.0.2.1", NOW));
+        stop(f);
+    }
+}
+
+static void test_answer_too_long_for_tcp_is_servfail(void **state)
+{
+    (void)state;
+    static uint8_t text[255] = {254};
+    struct fixture *f = START("allow *");
+    struct wire w = wire_query(0x1111, "www.example", 16);
+    assert_int_equal(send_to(f, LN_TCP, "172.16.0.1", &w), DNS_ASK);
+    struct wire a = wire_response(7, "www.example", 16);
+    /* Compressed data that grows: mail exchangers with names of 200 bytes. */
+    char name[210] = "";
+    for (int i = 0; i < 100; i++) {
+        strcat(name, i == 0 ? "a" : ".a");
+    }
+    wire_record(&a, DNS_ANSWER, name, 16, 60, text, sizeof(text));
+    for (int i = 0; i < 400; i++) {
+        size_t at = wire_record_head(&a, DNS_AUTHORITY, "@29", 15, DNS_CLASS_IN, 60);
+        wire_u16(&a, 10);
+        wire_name(&a, "@29");
+        wire_record_end(&a, at);
+    }
+    answer(f, &a);
+    assert_int_equal(rcode(f), DNS_SERVFAIL);
+    assert_string_equal(f->told.detail, "the answer is too long");
+    stop(f);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_denied_name_gets_nxdomain_and_one_event),
+        cmocka_unit_test(test_no_rule_means_the_default),
+        cmocka_unit_test(test_policy_sees_the_transport),
+        cmocka_unit_test(test_denied_suffix_holds_below_strange_bytes),
+        cmocka_unit_test(test_strange_name_is_matched_by_no_exact_rule),
+        cmocka_unit_test(test_types_about_everything_are_refused),
+        cmocka_unit_test(test_other_classes_are_refused),
+        cmocka_unit_test(test_malformed_queries_are_told),
+        cmocka_unit_test(test_responses_are_dropped_without_a_word),
+        cmocka_unit_test(test_discovery_of_other_resolvers_finds_none),
+        cmocka_unit_test(test_named_resolver_needs_a_rule_of_its_own),
+        cmocka_unit_test(test_denied_name_is_denied_whoever_is_asked),
+        cmocka_unit_test(test_resolver_of_the_guests_own_choice_makes_no_pins),
+        cmocka_unit_test(test_truncated_answer_of_a_named_resolver_is_truncated),
+        cmocka_unit_test(test_gateway_names_are_the_gateway),
+        cmocka_unit_test(test_gateway_names_are_subject_to_policy),
+        cmocka_unit_test(test_family_without_a_route_is_empty_and_asks_nobody),
+        cmocka_unit_test(test_answer_is_pinned_and_given),
+        cmocka_unit_test(test_first_addresses_of_many_stay_pinned),
+        cmocka_unit_test(test_inner_address_becomes_nxdomain),
+        cmocka_unit_test(test_denied_alias_becomes_nxdomain),
+        cmocka_unit_test(test_malformed_answer_becomes_servfail),
+        cmocka_unit_test(test_failure_becomes_servfail),
+        cmocka_unit_test(test_policy_of_the_time_of_the_answer_decides),
+        cmocka_unit_test(test_question_that_left_is_told_even_when_the_asker_is_gone),
+        cmocka_unit_test(test_no_room_is_servfail_at_once),
+        cmocka_unit_test(test_reply_fits_what_the_asker_takes),
+        cmocka_unit_test(test_answer_too_long_for_tcp_is_servfail),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
