@@ -48,7 +48,7 @@ static void lookup_start(struct lookup *lookup, struct dns_upstream *resolvers, 
                          uint16_t type)
 {
     struct dns_question *question = &lookup->query.question;
-    *lookup = (struct lookup){.query = {.flags = DNS_FLAG_RD}};
+    *lookup = (struct lookup){.query = {.flags = DNS_FLAG_RD, .has_question = true}};
     question->wire_len = (uint8_t)dns_name_from_text(host, question->wire);
     question->type = type;
     question->class_ = DNS_CLASS_IN;
