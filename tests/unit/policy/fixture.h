@@ -168,26 +168,21 @@ static inline struct hash_key test_key(void)
     return (struct hash_key){.k0 = 1, .k1 = 2};
 }
 
-/* A policy of `n` rules that outlive it; defaults as in SPEC section 1. */
-static inline ln_policy *policy_of_rules(ln_rule *rules, size_t n)
+/* A policy of `n` rules that live in `arena`, which it owns from now on; defaults as in SPEC
+ * section 1. */
+static inline ln_policy *policy_of_rules(struct arena *arena, ln_rule *rules, size_t n)
 {
-    ln_policy *policy = calloc(1, sizeof(*policy));
-    assert_non_null(policy);
-    policy->references = 1;
-    policy->plan.rules = rules;
-    policy->plan.n_rules = n;
-    policy->plan.settings.default_egress = LN_DENY;
-    policy->plan.settings.default_ingress = LN_ALLOW;
-    policy->plan.settings.dns_rebind_protection = true;
-    assert_int_equal(ruleset_compile(&policy->ruleset, rules, n, test_key()), 0);
+    struct plan plan = {
+        .arena = *arena,
+        .rules = rules,
+        .n_rules = n,
+        .settings = {.default_egress = LN_DENY,
+                     .default_ingress = LN_ALLOW,
+                     .dns_rebind_protection = true},
+    };
+    ln_policy *policy;
+    assert_int_equal(policy_from_plan(&plan, NULL, &policy), 0);
     return policy;
-}
-
-static inline void policy_drop(ln_policy *policy)
-{
-    ruleset_free(&policy->ruleset);
-    arena_free(&policy->plan.arena);
-    free(policy);
 }
 
 /* A policy of these lines, up to a NULL. */
@@ -202,9 +197,7 @@ static inline ln_policy *policy_of_lines(const char *const *lines)
     for (size_t i = 0; i < n; i++) {
         rules[i] = rule_of(&arena, lines[i]);
     }
-    ln_policy *policy = policy_of_rules(rules, n);
-    policy->plan.arena = arena;
-    return policy;
+    return policy_of_rules(&arena, rules, n);
 }
 
 #define POLICY(...) policy_of_lines((const char *const[]){__VA_ARGS__, NULL})

@@ -63,7 +63,7 @@ static void test_queries_names_and_answers_are_judged_as_the_specification_says(
 
 static bool has_functions(const struct world *w)
 {
-    return w->policy.ruleset.n_functions > 0 || w->naive.settings.on_connect != 0;
+    return w->policy->ruleset.n_functions > 0 || w->naive.settings.on_connect != 0;
 }
 
 /* The promise of deferral, said once more without the naive evaluator: a verdict waits exactly if
@@ -108,14 +108,14 @@ static void test_a_verdict_waits_exactly_if_two_names_end_differently(void **sta
             q.name_state = LN_NAME_UNKNOWN;
             q.claimed = NULL;
             ln_decision waiting;
-            ln_policy_evaluate(&w.policy, w.pins, &w.hosts, &q, &waiting, NULL);
+            ln_policy_evaluate(w.policy, w.pins, &w.hosts, &q, &waiting, NULL);
             bool open = false;
             bool closed = false;
             for (size_t n = 0; n < sizeof(shown) / sizeof(*shown); n++) {
                 q.claimed = shown[n];
                 q.name_state = shown[n] == NULL ? LN_NAME_NONE : LN_NAME_SHOWN;
                 ln_decision decision;
-                ln_policy_evaluate(&w.policy, w.pins, &w.hosts, &q, &decision, NULL);
+                ln_policy_evaluate(w.policy, w.pins, &w.hosts, &q, &decision, NULL);
                 open |= decision.action == LN_ALLOW;
                 closed |= decision.action != LN_ALLOW;
             }
@@ -148,9 +148,9 @@ static void test_a_claim_never_opens_what_is_closed_without_it(void **state)
             ln_decision with;
             ln_decision without;
             q.name_state = LN_NAME_SHOWN;
-            ln_policy_evaluate(&w.policy, w.pins, &w.hosts, &q, &with, NULL);
+            ln_policy_evaluate(w.policy, w.pins, &w.hosts, &q, &with, NULL);
             q.name_state = LN_NAME_NONE;
-            ln_policy_evaluate(&w.policy, w.pins, &w.hosts, &q, &without, NULL);
+            ln_policy_evaluate(w.policy, w.pins, &w.hosts, &q, &without, NULL);
             assert_true(with.action != LN_ALLOW || without.action == LN_ALLOW);
             n_claims++;
         }

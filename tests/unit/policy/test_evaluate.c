@@ -34,7 +34,7 @@ static void test_without_rules_egress_is_denied_and_ingress_allowed(void **state
     decision = judge(policy, LN_INGRESS, LN_TCP, "1.2.3.4", 443);
     assert_int_equal(decision.action, LN_ALLOW);
     assert_int_equal(decision.reason, LN_REASON_DEFAULT);
-    policy_drop(policy);
+    ln_policy_unref(policy);
 }
 
 static void test_defaults_are_those_of_the_direction(void **state)
@@ -45,7 +45,7 @@ static void test_defaults_are_those_of_the_direction(void **state)
     policy->plan.settings.default_ingress = LN_REJECT;
     assert_int_equal(judge(policy, LN_EGRESS, LN_UDP, "1.2.3.4", 1).action, LN_ALLOW);
     assert_int_equal(judge(policy, LN_INGRESS, LN_UDP, "1.2.3.4", 1).action, LN_REJECT);
-    policy_drop(policy);
+    ln_policy_unref(policy);
 }
 
 static void test_the_first_matching_rule_decides(void **state)
@@ -56,7 +56,7 @@ static void test_the_first_matching_rule_decides(void **state)
     assert_tcp(policy, "10.0.0.5", 80, LN_DENY, 1);
     assert_tcp(policy, "10.0.0.6", 80, LN_ALLOW, 2);
     assert_tcp(policy, "11.0.0.0", 80, LN_ALLOW, 4);
-    policy_drop(policy);
+    ln_policy_unref(policy);
 }
 
 static void test_a_broad_rule_swallows_a_narrow_one_behind_it(void **state)
@@ -64,7 +64,7 @@ static void test_a_broad_rule_swallows_a_narrow_one_behind_it(void **state)
     (void)state;
     ln_policy *policy = POLICY("allow 10.0.0.0/8", "deny 10.0.0.5");
     assert_tcp(policy, "10.0.0.5", 80, LN_ALLOW, 1);
-    policy_drop(policy);
+    ln_policy_unref(policy);
 }
 
 static void test_reject_is_told_from_deny(void **state)
@@ -73,7 +73,7 @@ static void test_reject_is_told_from_deny(void **state)
     ln_policy *policy = POLICY("reject 10.0.0.5", "deny 10.0.0.6");
     assert_tcp(policy, "10.0.0.5", 80, LN_REJECT, 1);
     assert_tcp(policy, "10.0.0.6", 80, LN_DENY, 2);
-    policy_drop(policy);
+    ln_policy_unref(policy);
 }
 
 static void test_an_enclosing_prefix_decides_where_the_inner_one_has_other_ports(void **state)
@@ -85,7 +85,7 @@ static void test_an_enclosing_prefix_decides_where_the_inner_one_has_other_ports
     assert_tcp(policy, "10.1.2.3", 80, LN_DENY, 2);
     assert_tcp(policy, "10.1.2.3", 22, LN_ALLOW, 3);
     assert_tcp(policy, "10.1.3.3", 443, LN_ALLOW, 3);
-    policy_drop(policy);
+    ln_policy_unref(policy);
 }
 
 static void test_ports_hold_from_their_first_to_their_last(void **state)
@@ -100,7 +100,7 @@ static void test_ports_hold_from_their_first_to_their_last(void **state)
     for (size_t i = 0; i < sizeof(outside) / sizeof(*outside); i++) {
         assert_tcp(policy, "1.2.3.4", outside[i], LN_DENY, 0);
     }
-    policy_drop(policy);
+    ln_policy_unref(policy);
 }
 
 static void test_a_rule_of_one_protocol_leaves_the_others(void **state)
@@ -111,7 +111,7 @@ static void test_a_rule_of_one_protocol_leaves_the_others(void **state)
     assert_int_equal(judge(policy, LN_EGRESS, LN_UDP, "1.2.3.4", 53).action, LN_DENY);
     assert_int_equal(judge(policy, LN_EGRESS, LN_ICMPV4, "1.2.3.4", 0).rule, 2);
     assert_int_equal(judge(policy, LN_EGRESS, LN_ICMPV6, "2001:db8::1", 0).rule, 0);
-    policy_drop(policy);
+    ln_policy_unref(policy);
 }
 
 static void test_a_rule_with_ports_never_matches_icmp(void **state)
@@ -122,7 +122,7 @@ static void test_a_rule_with_ports_never_matches_icmp(void **state)
     assert_int_equal(judge(policy, LN_EGRESS, LN_UDP, "1.2.3.4", 80).rule, 1);
     assert_int_equal(judge(policy, LN_EGRESS, LN_ICMPV4, "1.2.3.4", 0).rule, 2);
     assert_int_equal(judge(policy, LN_EGRESS, LN_ICMPV6, "2001:db8::1", 0).rule, 2);
-    policy_drop(policy);
+    ln_policy_unref(policy);
 }
 
 static void test_a_rule_counts_only_in_its_direction(void **state)
@@ -133,7 +133,7 @@ static void test_a_rule_counts_only_in_its_direction(void **state)
     assert_int_equal(judge(policy, LN_EGRESS, LN_TCP, "10.0.0.1", 80).rule, 2);
     assert_int_equal(judge(policy, LN_INGRESS, LN_TCP, "11.0.0.1", 80).rule, 3);
     assert_int_equal(judge(policy, LN_EGRESS, LN_TCP, "11.0.0.1", 80).rule, 3);
-    policy_drop(policy);
+    ln_policy_unref(policy);
 }
 
 static void test_an_ingress_rule_is_about_the_peer_and_the_guests_port(void **state)
@@ -143,7 +143,7 @@ static void test_an_ingress_rule_is_about_the_peer_and_the_guests_port(void **st
     assert_int_equal(judge(policy, LN_INGRESS, LN_TCP, "192.168.1.1", 80).rule, 1);
     assert_int_equal(judge(policy, LN_INGRESS, LN_TCP, "192.168.1.1", 81).rule, 2);
     assert_int_equal(judge(policy, LN_INGRESS, LN_TCP, "192.169.1.1", 80).rule, 2);
-    policy_drop(policy);
+    ln_policy_unref(policy);
 }
 
 static void test_groups_match_their_addresses(void **state)
@@ -159,7 +159,7 @@ static void test_groups_match_their_addresses(void **state)
     assert_tcp(policy, "2001:db8::1", 80, LN_ALLOW, 3);
     assert_tcp(policy, "224.0.0.1", 80, LN_REJECT, 4);
     assert_tcp(policy, "169.254.1.1", 80, LN_DENY, 0);
-    policy_drop(policy);
+    ln_policy_unref(policy);
 }
 
 static void test_the_group_host_is_what_the_caller_says(void **state)
@@ -174,7 +174,7 @@ static void test_the_group_host_is_what_the_caller_says(void **state)
     assert_int_equal(decision.rule, 1);
     ln_policy_evaluate(policy, NULL, NULL, &query, &decision, NULL);
     assert_int_equal(decision.rule, 2);
-    policy_drop(policy);
+    ln_policy_unref(policy);
 }
 
 static void test_ipv4_and_ipv6_prefixes_do_not_meet(void **state)
@@ -185,7 +185,7 @@ static void test_ipv4_and_ipv6_prefixes_do_not_meet(void **state)
     assert_tcp(policy, "1.2.3.4", 2, LN_DENY, 0);
     assert_tcp(policy, "2001:db8::1", 1, LN_DENY, 0);
     assert_tcp(policy, "2001:db8::1", 2, LN_ALLOW, 2);
-    policy_drop(policy);
+    ln_policy_unref(policy);
 }
 
 static void test_a_mapped_address_is_judged_as_ipv4(void **state)
@@ -193,7 +193,7 @@ static void test_a_mapped_address_is_judged_as_ipv4(void **state)
     (void)state;
     ln_policy *policy = POLICY("allow 1.2.3.0/24");
     assert_tcp(policy, "::ffff:1.2.3.4", 80, LN_ALLOW, 1);
-    policy_drop(policy);
+    ln_policy_unref(policy);
 }
 
 static void test_nothing_opens_an_address_of_the_never_list(void **state)
@@ -209,7 +209,7 @@ static void test_nothing_opens_an_address_of_the_never_list(void **state)
         assert_int_equal(decision.rule, 0);
         assert_int_equal(decision.reason, LN_REASON_NEVER);
     }
-    policy_drop(policy);
+    ln_policy_unref(policy);
 }
 
 static void test_a_peer_on_the_machine_may_come_in_from_loopback(void **state)
@@ -217,7 +217,7 @@ static void test_a_peer_on_the_machine_may_come_in_from_loopback(void **state)
     (void)state;
     ln_policy *policy = POLICY("allow:ingress loopback tcp 80", "deny:ingress *");
     assert_int_equal(judge(policy, LN_INGRESS, LN_TCP, "127.0.0.1", 80).rule, 1);
-    policy_drop(policy);
+    ln_policy_unref(policy);
 }
 
 static void test_the_decision_names_rule_and_reason(void **state)
@@ -227,7 +227,7 @@ static void test_the_decision_names_rule_and_reason(void **state)
     ln_decision decision = judge(policy, LN_EGRESS, LN_TCP, "1.2.3.4", 80);
     assert_int_equal(decision.rule, 2);
     assert_int_equal(decision.reason, LN_REASON_RULE);
-    policy_drop(policy);
+    ln_policy_unref(policy);
 }
 
 /* ---- traces ---- */
@@ -262,7 +262,7 @@ static void test_a_trace_tells_why_each_rule_did_not_match_up_to_the_one_that_di
     assert_int_equal(decision.rule, 7);
     assert_int_equal(steps.n, 7);
     assert_memory_equal(steps.misses, expected, sizeof(expected));
-    policy_drop(policy);
+    ln_policy_unref(policy);
 }
 
 static void test_a_trace_that_ends_at_the_default_tells_every_rule(void **state)
@@ -277,7 +277,7 @@ static void test_a_trace_that_ends_at_the_default_tells_every_rule(void **state)
     assert_int_equal(decision.rule, 0);
     assert_int_equal(steps.n, 2);
     assert_int_equal(steps.misses[1], LN_MISS_DESTINATION);
-    policy_drop(policy);
+    ln_policy_unref(policy);
 }
 
 static void test_a_trace_of_a_forbidden_address_considers_no_rule(void **state)
@@ -291,7 +291,7 @@ static void test_a_trace_of_a_forbidden_address_considers_no_rule(void **state)
     ln_policy_evaluate(policy, NULL, NULL, &query, &decision, &trace);
     assert_int_equal(decision.reason, LN_REASON_NEVER);
     assert_int_equal(steps.n, 0);
-    policy_drop(policy);
+    ln_policy_unref(policy);
 }
 
 int main(void)

@@ -28,7 +28,7 @@ static void test_a_query_without_a_rule_gets_the_default_of_egress(void **state)
     assert_int_equal(ask(policy, "api.example", LN_UDP).reason, LN_REASON_DEFAULT);
     policy->plan.settings.default_egress = LN_ALLOW;
     assert_asked(policy, "api.example", LN_ALLOW, 0);
-    policy_drop(policy);
+    ln_policy_unref(policy);
 }
 
 static void test_rules_by_name_match_a_query_whatever_their_ports_and_protocols(void **state)
@@ -41,7 +41,7 @@ static void test_rules_by_name_match_a_query_whatever_their_ports_and_protocols(
     assert_asked(policy, "ping.example", LN_ALLOW, 3);
     assert_asked(policy, "cdn.example", LN_DENY, 0);
     assert_asked(policy, "www.api.example", LN_DENY, 0);
-    policy_drop(policy);
+    ln_policy_unref(policy);
 }
 
 static void test_the_first_rule_decides_a_query(void **state)
@@ -51,7 +51,7 @@ static void test_the_first_rule_decides_a_query(void **state)
     assert_asked(policy, "good.ads.example", LN_ALLOW, 1);
     assert_asked(policy, "bad.ads.example", LN_REJECT, 2);
     assert_asked(policy, "ads.example", LN_ALLOW, 3);
-    policy_drop(policy);
+    ln_policy_unref(policy);
 }
 
 static void test_everything_and_host_match_a_query_by_protocol_and_port(void **state)
@@ -60,12 +60,12 @@ static void test_everything_and_host_match_a_query_by_protocol_and_port(void **s
     ln_policy *policy = POLICY("allow host udp 53", "allow * tcp 50-60");
     assert_int_equal(ask(policy, "a.example", LN_UDP).rule, 1);
     assert_int_equal(ask(policy, "a.example", LN_TCP).rule, 2);
-    policy_drop(policy);
+    ln_policy_unref(policy);
 
     policy = POLICY("allow host tcp 443", "allow * udp 54", "allow * icmpv4", "reject *");
     assert_int_equal(ask(policy, "a.example", LN_UDP).rule, 4);
     assert_int_equal(ask(policy, "a.example", LN_TCP).rule, 4);
-    policy_drop(policy);
+    ln_policy_unref(policy);
 }
 
 static void test_prefixes_and_other_groups_cannot_match_a_query(void **state)
@@ -74,7 +74,7 @@ static void test_prefixes_and_other_groups_cannot_match_a_query(void **state)
     ln_policy *policy = POLICY("allow 0.0.0.0/0", "allow ::/0", "allow private", "allow public",
                                "allow loopback", "allow link-local", "allow metadata");
     assert_asked(policy, "api.example", LN_DENY, 0);
-    policy_drop(policy);
+    ln_policy_unref(policy);
 }
 
 static void test_ingress_rules_do_not_count_for_a_query(void **state)
@@ -83,7 +83,7 @@ static void test_ingress_rules_do_not_count_for_a_query(void **state)
     ln_policy *policy =
         POLICY("deny:ingress api.example", "deny:ingress *", "allow:any api.example");
     assert_asked(policy, "api.example", LN_ALLOW, 3);
-    policy_drop(policy);
+    ln_policy_unref(policy);
 }
 
 static void test_a_denied_domain_is_told_by_its_reason(void **state)
@@ -93,7 +93,7 @@ static void test_a_denied_domain_is_told_by_its_reason(void **state)
     assert_asked(policy, "ads.example", LN_DENY, 1);
     assert_int_equal(ask(policy, "ads.example", LN_UDP).reason, LN_REASON_DENY_DOMAIN);
     assert_int_equal(ask(policy, "api.example", LN_UDP).reason, LN_REASON_RULE);
-    policy_drop(policy);
+    ln_policy_unref(policy);
 }
 
 /* ---- functions ---- */
@@ -130,7 +130,7 @@ test_a_name_with_a_function_may_be_resolved_and_is_judged_when_connected_to(void
     policy->handlers = (ln_handlers){.user = &script, .when = script_when};
     assert_asked(policy, "api.example", LN_ALLOW, 2);
     assert_int_equal(script.n_asked, 0);
-    policy_drop(policy);
+    ln_policy_unref(policy);
 }
 
 static void test_a_function_of_everything_is_asked_about_the_query(void **state)
@@ -152,7 +152,7 @@ static void test_a_function_of_everything_is_asked_about_the_query(void **state)
     assert_asked(policy, "api.example", LN_DENY, 1);
     assert_int_equal(ask(policy, "api.example", LN_UDP).reason, LN_REASON_HANDLER_ERROR);
     assert_int_equal(ask(policy, "api.example", LN_TCP).rule, 2);
-    policy_drop(policy);
+    ln_policy_unref(policy);
 }
 
 /* ---- traces ---- */
@@ -185,7 +185,7 @@ static void test_a_trace_of_a_query_tells_why_each_rule_did_not_match(void **sta
     assert_int_equal(decision.rule, 7);
     assert_int_equal(steps.n, 7);
     assert_memory_equal(steps.misses, expected, sizeof(expected));
-    policy_drop(policy);
+    ln_policy_unref(policy);
 }
 
 /* ---- names of a chain ---- */
@@ -208,7 +208,7 @@ static void test_a_name_of_a_chain_is_judged_by_rules_by_name_alone(void **state
     assert_int_equal(decision.reason, LN_REASON_RULE);
     ln_policy_evaluate_alias(policy, "x.example", &decision);
     assert_int_equal(decision.action, LN_ALLOW);
-    policy_drop(policy);
+    ln_policy_unref(policy);
 }
 
 /* ---- addresses of an answer ---- */
@@ -231,7 +231,7 @@ static void test_public_addresses_may_be_answered(void **state)
         assert_int_equal(decision.action, LN_ALLOW);
         assert_int_equal(decision.reason, LN_REASON_DEFAULT);
     }
-    policy_drop(policy);
+    ln_policy_unref(policy);
 }
 
 static void test_other_addresses_may_not_be_answered(void **state)
@@ -272,7 +272,7 @@ static void test_other_addresses_may_not_be_answered(void **state)
         }
         assert_int_equal(decision.rule, 0);
     }
-    policy_drop(policy);
+    ln_policy_unref(policy);
 }
 
 static void test_the_machines_own_addresses_may_not_be_answered(void **state)
@@ -284,7 +284,7 @@ static void test_the_machines_own_addresses_may_not_be_answered(void **state)
     ln_decision decision;
     ln_policy_evaluate_answer(policy, &host, &own, &decision);
     assert_int_equal(decision.reason, LN_REASON_REBIND);
-    policy_drop(policy);
+    ln_policy_unref(policy);
 }
 
 static void test_an_explicit_address_rule_lets_an_address_be_answered(void **state)
@@ -299,7 +299,7 @@ static void test_an_explicit_address_rule_lets_an_address_be_answered(void **sta
     assert_int_equal(answer(policy, "198.18.0.1").action, LN_ALLOW);
     assert_int_equal(answer(policy, "198.18.0.1").reason, LN_REASON_RULE);
     assert_int_equal(answer(policy, "10.2.0.2").action, LN_DENY);
-    policy_drop(policy);
+    ln_policy_unref(policy);
 }
 
 static void test_rules_with_ports_without_tcp_and_udp_or_of_ingress_do_not_count(void **state)
@@ -311,7 +311,7 @@ static void test_rules_with_ports_without_tcp_and_udp_or_of_ingress_do_not_count
     ln_decision decision = answer(policy, "10.0.0.1");
     assert_int_equal(decision.action, LN_DENY);
     assert_int_equal(decision.rule, 0);
-    policy_drop(policy);
+    ln_policy_unref(policy);
 }
 
 static void test_a_function_cannot_vouch_for_an_answer(void **state)
@@ -319,7 +319,7 @@ static void test_a_function_cannot_vouch_for_an_answer(void **state)
     (void)state;
     ln_policy *policy = POLICY("allow 10.0.0.0/8 when=1");
     assert_int_equal(answer(policy, "10.0.0.1").action, LN_DENY);
-    policy_drop(policy);
+    ln_policy_unref(policy);
 }
 
 static void test_the_first_counting_rule_decides_an_answer(void **state)
@@ -332,7 +332,7 @@ static void test_the_first_counting_rule_decides_an_answer(void **state)
     assert_int_equal(decision.rule, 2);
     assert_int_equal(decision.reason, LN_REASON_REBIND);
     assert_int_equal(answer(policy, "10.0.0.6").rule, 3);
-    policy_drop(policy);
+    ln_policy_unref(policy);
 }
 
 static void test_rebind_protection_can_be_switched_off(void **state)
@@ -343,7 +343,7 @@ static void test_rebind_protection_can_be_switched_off(void **state)
     ln_decision decision = answer(policy, "10.0.0.1");
     assert_int_equal(decision.action, LN_ALLOW);
     assert_int_equal(decision.reason, LN_REASON_DEFAULT);
-    policy_drop(policy);
+    ln_policy_unref(policy);
 }
 
 int main(void)

@@ -73,7 +73,7 @@ static void test_a_function_that_says_yes_makes_its_rule_decide(void **state)
     assert_int_equal(decision.action, LN_REJECT);
     assert_int_equal(decision.rule, 1);
     assert_int_equal(decision.reason, LN_REASON_RULE);
-    policy_drop(policy);
+    ln_policy_unref(policy);
 }
 
 static void test_a_function_that_says_no_leaves_the_next_rule_to_decide(void **state)
@@ -90,7 +90,7 @@ static void test_a_function_that_says_no_leaves_the_next_rule_to_decide(void **s
     assert_int_equal(script.asked[0], 1);
     assert_int_equal(script.asked[1], 2);
     assert_int_equal(script.asked[2], 3);
-    policy_drop(policy);
+    ln_policy_unref(policy);
 }
 
 static void
@@ -105,7 +105,7 @@ test_functions_are_asked_only_where_all_else_matches_and_no_rule_came_before(voi
     ln_query query = query_of(443);
     assert_int_equal(judge(policy, &query, NULL).rule, 5);
     assert_int_equal(script.n_asked, 0);
-    policy_drop(policy);
+    ln_policy_unref(policy);
 }
 
 static void test_a_function_that_fails_denies(void **state)
@@ -119,7 +119,7 @@ static void test_a_function_that_fails_denies(void **state)
     assert_int_equal(decision.action, LN_DENY);
     assert_int_equal(decision.rule, 1);
     assert_int_equal(decision.reason, LN_REASON_HANDLER_ERROR);
-    policy_drop(policy);
+    ln_policy_unref(policy);
 }
 
 static void test_a_function_without_handlers_denies(void **state)
@@ -132,7 +132,7 @@ static void test_a_function_without_handlers_denies(void **state)
     ln_decision decision = judge(policy, &query, NULL);
     assert_int_equal(decision.reason, LN_REASON_HANDLER_ERROR);
     assert_int_equal(decision.rule, 0);
-    policy_drop(policy);
+    ln_policy_unref(policy);
 }
 
 static void test_on_connect_comes_before_the_rules(void **state)
@@ -150,7 +150,7 @@ static void test_on_connect_comes_before_the_rules(void **state)
         assert_int_equal(decision.rule, 0);
         assert_int_equal(decision.reason, LN_REASON_ON_CONNECT);
         assert_int_equal(script.n_asked, 1);
-        policy_drop(policy);
+        ln_policy_unref(policy);
     }
 }
 
@@ -164,7 +164,7 @@ static void test_on_connect_without_an_opinion_leaves_it_to_the_rules(void **sta
     ln_query query = query_of(443);
     assert_int_equal(judge(policy, &query, NULL).rule, 1);
     assert_int_equal(script.n_asked, 1);
-    policy_drop(policy);
+    ln_policy_unref(policy);
 }
 
 static void test_on_connect_that_fails_or_answers_nonsense_denies(void **state)
@@ -181,7 +181,7 @@ static void test_on_connect_that_fails_or_answers_nonsense_denies(void **state)
         ln_decision decision = judge(policy, &query, NULL);
         assert_int_equal(decision.action, LN_DENY);
         assert_int_equal(decision.reason, LN_REASON_HANDLER_ERROR);
-        policy_drop(policy);
+        ln_policy_unref(policy);
     }
 }
 
@@ -199,7 +199,7 @@ static void test_on_connect_cannot_open_what_the_deny_lists_and_never_close(void
     query.address = addr_of("127.0.0.1");
     assert_int_equal(judge(policy, &query, NULL).reason, LN_REASON_NEVER);
     assert_int_equal(script.n_asked, 0);
-    policy_drop(policy);
+    ln_policy_unref(policy);
 }
 
 static void test_the_view_holds_what_is_known_of_the_flow(void **state)
@@ -237,7 +237,7 @@ static void test_the_view_holds_what_is_known_of_the_flow(void **state)
     assert_null(script.view.sni);
     assert_null(script.view.host);
     ln_pins_free(pins);
-    policy_drop(policy);
+    ln_policy_unref(policy);
 }
 
 static void test_a_rule_by_name_asks_its_function_only_for_its_name(void **state)
@@ -258,7 +258,7 @@ static void test_a_rule_by_name_asks_its_function_only_for_its_name(void **state
     assert_int_equal(decision.rule, 2);
     assert_int_equal(script.n_asked, 1);
     ln_pins_free(pins);
-    policy_drop(policy);
+    ln_policy_unref(policy);
 }
 
 static void test_many_functions_that_say_no_are_each_asked_once(void **state)
@@ -270,14 +270,13 @@ static void test_many_functions_that_say_no_are_each_asked_once(void **state)
     for (size_t i = 0; i < MANY; i++) {
         rules[i] = rule_of(&arena, i % 2 == 0 ? "allow * tcp 443 when=1" : "allow public when=2");
     }
-    ln_policy *policy = policy_of_rules(rules, MANY);
-    policy->plan.arena = arena;
+    ln_policy *policy = policy_of_rules(&arena, rules, MANY);
     struct script script = {0};
     use(policy, &script);
     ln_query query = query_of(443);
     assert_int_equal(judge(policy, &query, NULL).rule, 0);
     assert_int_equal(script.n_asked, MANY);
-    policy_drop(policy);
+    ln_policy_unref(policy);
 }
 
 /* ---- waiting for the name ---- */
@@ -297,14 +296,14 @@ static void test_no_function_is_asked_before_the_name_is_known(void **state)
     use(policy, &script);
     assert_int_equal(judge_unknown(policy).action, LN_DEFER);
     assert_int_equal(script.n_asked, 0);
-    policy_drop(policy);
+    ln_policy_unref(policy);
 
     policy = POLICY("allow *");
     use(policy, &script);
     policy->plan.settings.on_connect = 7;
     assert_int_equal(judge_unknown(policy).action, LN_DEFER);
     assert_int_equal(script.n_asked, 0);
-    policy_drop(policy);
+    ln_policy_unref(policy);
 }
 
 static void test_a_verdict_that_no_function_can_open_does_not_wait(void **state)
@@ -315,7 +314,7 @@ static void test_a_verdict_that_no_function_can_open_does_not_wait(void **state)
     use(policy, &script);
     assert_int_equal(judge_unknown(policy).rule, 1);
     assert_int_equal(script.n_asked, 1);
-    policy_drop(policy);
+    ln_policy_unref(policy);
 }
 
 static void test_a_verdict_that_a_function_could_open_waits(void **state)
@@ -325,7 +324,7 @@ static void test_a_verdict_that_a_function_could_open_waits(void **state)
     ln_policy *policy = POLICY("deny * when=1", "allow public when=2", "deny *");
     use(policy, &script);
     assert_int_equal(judge_unknown(policy).action, LN_DEFER);
-    policy_drop(policy);
+    ln_policy_unref(policy);
 }
 
 static void test_a_function_behind_the_deciding_rule_does_not_make_it_wait(void **state)
@@ -335,7 +334,7 @@ static void test_a_function_behind_the_deciding_rule_does_not_make_it_wait(void 
     ln_policy *policy = POLICY("deny *", "allow * when=1");
     use(policy, &script);
     assert_int_equal(judge_unknown(policy).rule, 1);
-    policy_drop(policy);
+    ln_policy_unref(policy);
 }
 
 /* ---- traces ---- */
@@ -368,7 +367,7 @@ static void test_a_trace_asks_no_function_twice_and_tells_which_said_no(void **s
     assert_int_equal(steps.misses[0], LN_MISS_WHEN);
     assert_int_equal(steps.misses[1], LN_MISS_PORT);
     assert_int_equal(steps.misses[2], LN_MATCHED);
-    policy_drop(policy);
+    ln_policy_unref(policy);
 }
 
 static void test_a_trace_ends_at_on_connect_where_that_decided(void **state)
@@ -387,7 +386,7 @@ static void test_a_trace_ends_at_on_connect_where_that_decided(void **state)
     steps.n = 0;
     assert_int_equal(judge(policy, &query, &trace).reason, LN_REASON_HANDLER_ERROR);
     assert_int_equal(steps.n, 2);
-    policy_drop(policy);
+    ln_policy_unref(policy);
 }
 
 int main(void)

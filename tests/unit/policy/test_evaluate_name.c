@@ -47,7 +47,7 @@ static void test_an_allowed_name_opens_only_the_address_it_was_resolved_to(void 
     assert_judged(policy, pins, OTHER, "api.example", LN_DENY, 0);
     assert_judged(policy, NULL, ADDR, "api.example", LN_DENY, 0);
     ln_pins_free(pins);
-    policy_drop(policy);
+    ln_policy_unref(policy);
 }
 
 static void test_an_address_opened_for_one_name_opens_no_other(void **state)
@@ -60,7 +60,7 @@ static void test_an_address_opened_for_one_name_opens_no_other(void **state)
     assert_judged(policy, pins, ADDR, "other.example", LN_DENY, 0);
     assert_judged(policy, pins, ADDR, "stranger.example", LN_DENY, 0);
     ln_pins_free(pins);
-    policy_drop(policy);
+    ln_policy_unref(policy);
 }
 
 static void test_a_pin_opens_nothing_once_it_has_expired(void **state)
@@ -82,7 +82,7 @@ static void test_a_pin_opens_nothing_once_it_has_expired(void **state)
     ln_policy_evaluate(policy, pins, NULL, &query, &decision, NULL);
     assert_int_equal(decision.action, LN_DENY);
     ln_pins_free(pins);
-    policy_drop(policy);
+    ln_policy_unref(policy);
 }
 
 static void test_a_suffix_holds_every_name_below_and_not_the_apex(void **state)
@@ -101,7 +101,7 @@ static void test_a_suffix_holds_every_name_below_and_not_the_apex(void **state)
     assert_judged(policy, pins, "203.0.113.4", NONE, LN_DENY, 0);
     assert_judged(policy, pins, "203.0.113.5", NONE, LN_DENY, 0);
     ln_pins_free(pins);
-    policy_drop(policy);
+    ln_policy_unref(policy);
 }
 
 static void test_a_domain_holds_that_name_only(void **state)
@@ -112,7 +112,7 @@ static void test_a_domain_holds_that_name_only(void **state)
     pin(pins, "www.example.com", ADDR);
     assert_judged(policy, pins, ADDR, NONE, LN_DENY, 0);
     ln_pins_free(pins);
-    policy_drop(policy);
+    ln_policy_unref(policy);
 }
 
 static void test_a_denied_name_is_refused_when_shown_at_an_address_never_resolved(void **state)
@@ -125,7 +125,7 @@ static void test_a_denied_name_is_refused_when_shown_at_an_address_never_resolve
     assert_int_equal(decision.reason, LN_REASON_DENY_DOMAIN);
     assert_judged(policy, NULL, ADDR, "good.example", LN_ALLOW, 2);
     assert_judged(policy, NULL, ADDR, NONE, LN_ALLOW, 2);
-    policy_drop(policy);
+    ln_policy_unref(policy);
 }
 
 static void test_a_denied_name_is_refused_by_pin_when_no_name_shows(void **state)
@@ -137,7 +137,7 @@ static void test_a_denied_name_is_refused_by_pin_when_no_name_shows(void **state
     assert_judged(policy, pins, ADDR, NONE, LN_DENY, 1);
     assert_judged(policy, pins, OTHER, NONE, LN_ALLOW, 2);
     ln_pins_free(pins);
-    policy_drop(policy);
+    ln_policy_unref(policy);
 }
 
 static void test_a_denied_name_leaves_its_neighbours_at_the_same_address(void **state)
@@ -151,7 +151,7 @@ static void test_a_denied_name_leaves_its_neighbours_at_the_same_address(void **
     assert_judged(policy, pins, ADDR, "ads.example", LN_DENY, 1);
     assert_judged(policy, pins, ADDR, NONE, LN_DENY, 1);
     ln_pins_free(pins);
-    policy_drop(policy);
+    ln_policy_unref(policy);
 }
 
 /* Else a guest would get round a denied name by claiming any other. */
@@ -163,7 +163,7 @@ static void test_a_name_merely_claimed_does_not_lift_a_denial_by_pin(void **stat
     pin(pins, "ads.example", ADDR);
     assert_judged(policy, pins, ADDR, "stranger.example", LN_DENY, 1);
     ln_pins_free(pins);
-    policy_drop(policy);
+    ln_policy_unref(policy);
 }
 
 static void test_rules_by_address_match_whatever_name_is_shown(void **state)
@@ -176,7 +176,7 @@ static void test_rules_by_address_match_whatever_name_is_shown(void **state)
     assert_judged(policy, pins, ADDR, NONE, LN_ALLOW, 1);
     assert_judged(policy, pins, OTHER, "stranger.example", LN_DENY, 0);
     ln_pins_free(pins);
-    policy_drop(policy);
+    ln_policy_unref(policy);
 }
 
 static void test_order_decides_between_names_of_one_address(void **state)
@@ -189,7 +189,7 @@ static void test_order_decides_between_names_of_one_address(void **state)
     assert_judged(policy, pins, ADDR, NONE, LN_ALLOW, 1);
     assert_judged(policy, pins, ADDR, "ads.example", LN_DENY, 2);
     ln_pins_free(pins);
-    policy_drop(policy);
+    ln_policy_unref(policy);
 }
 
 static void test_ingress_is_judged_by_pins_whatever_the_peer_shows(void **state)
@@ -216,7 +216,7 @@ static void test_ingress_is_judged_by_pins_whatever_the_peer_shows(void **state)
     ln_policy_evaluate(policy, pins, NULL, &query, &decision, NULL);
     assert_int_equal(decision.rule, 2);
     ln_pins_free(pins);
-    policy_drop(policy);
+    ln_policy_unref(policy);
 }
 
 /* ---- waiting for the name ---- */
@@ -237,7 +237,7 @@ static void test_a_pinned_allow_waits_for_the_name(void **state)
     pin(pins, "api.example", ADDR);
     assert_waits(policy, pins, ADDR);
     ln_pins_free(pins);
-    policy_drop(policy);
+    ln_policy_unref(policy);
 }
 
 static void test_an_allow_by_name_does_not_wait_at_an_address_without_its_pin(void **state)
@@ -249,7 +249,7 @@ static void test_an_allow_by_name_does_not_wait_at_an_address_without_its_pin(vo
     assert_judged(policy, pins, ADDR, UNKNOWN, LN_DENY, 0);
     assert_judged(policy, NULL, OTHER, UNKNOWN, LN_DENY, 0);
     ln_pins_free(pins);
-    policy_drop(policy);
+    ln_policy_unref(policy);
 }
 
 static void test_an_open_address_waits_where_a_name_could_close_it(void **state)
@@ -257,7 +257,7 @@ static void test_an_open_address_waits_where_a_name_could_close_it(void **state)
     (void)state;
     ln_policy *policy = POLICY("deny ads.example deny_list", "allow public");
     assert_waits(policy, NULL, ADDR);
-    policy_drop(policy);
+    ln_policy_unref(policy);
 }
 
 static void test_an_open_address_does_not_wait_for_names_ruled_on_later_or_elsewhere(void **state)
@@ -266,7 +266,7 @@ static void test_an_open_address_does_not_wait_for_names_ruled_on_later_or_elsew
     ln_policy *policy = POLICY("deny a.example tcp 80", "deny:ingress b.example",
                                "deny c.example udp", "allow public", "deny d.example");
     assert_judged(policy, NULL, ADDR, UNKNOWN, LN_ALLOW, 4);
-    policy_drop(policy);
+    ln_policy_unref(policy);
 }
 
 static void test_a_closed_address_does_not_wait_for_names_that_close_it_too(void **state)
@@ -274,7 +274,7 @@ static void test_a_closed_address_does_not_wait_for_names_that_close_it_too(void
     (void)state;
     ln_policy *policy = POLICY("deny ads.example", "reject evil.example", "reject public");
     assert_judged(policy, NULL, ADDR, UNKNOWN, LN_REJECT, 3);
-    policy_drop(policy);
+    ln_policy_unref(policy);
 }
 
 static void test_an_address_open_by_every_name_does_not_wait(void **state)
@@ -285,7 +285,7 @@ static void test_an_address_open_by_every_name_does_not_wait(void **state)
     pin(pins, "api.example", ADDR);
     assert_judged(policy, pins, ADDR, UNKNOWN, LN_ALLOW, 1);
     ln_pins_free(pins);
-    policy_drop(policy);
+    ln_policy_unref(policy);
 }
 
 static void test_a_refused_pin_beside_a_good_one_waits(void **state)
@@ -298,7 +298,7 @@ static void test_a_refused_pin_beside_a_good_one_waits(void **state)
     pin(pins, "good.example", ADDR);
     assert_waits(policy, pins, ADDR);
     ln_pins_free(pins);
-    policy_drop(policy);
+    ln_policy_unref(policy);
 }
 
 static void test_only_egress_tcp_waits(void **state)
@@ -316,7 +316,7 @@ static void test_only_egress_tcp_waits(void **state)
             assert_int_equal(decision.action, waits ? LN_DEFER : LN_ALLOW);
         }
     }
-    policy_drop(policy);
+    ln_policy_unref(policy);
 }
 
 static void test_never_does_not_wait(void **state)
@@ -324,7 +324,7 @@ static void test_never_does_not_wait(void **state)
     (void)state;
     ln_policy *policy = POLICY("deny ads.example", "allow *");
     assert_int_equal(judge(policy, NULL, "127.0.0.1", UNKNOWN).reason, LN_REASON_NEVER);
-    policy_drop(policy);
+    ln_policy_unref(policy);
 }
 
 /* ---- traces ---- */
@@ -370,7 +370,7 @@ static void test_a_trace_tells_a_wrong_name_from_one_not_resolved(void **state)
     assert_int_equal(steps.misses[2], LN_MISS_NAME);
     assert_int_equal(steps.misses[3], LN_MATCHED);
     ln_pins_free(pins);
-    policy_drop(policy);
+    ln_policy_unref(policy);
 }
 
 static void test_a_trace_of_a_waiting_verdict_tells_what_it_hangs_on(void **state)
@@ -387,7 +387,7 @@ static void test_a_trace_of_a_waiting_verdict_tells_what_it_hangs_on(void **stat
     assert_int_equal(steps.misses[2], LN_MISS_NOT_RESOLVED);
     assert_int_equal(steps.misses[3], LN_MATCHED);
     ln_pins_free(pins);
-    policy_drop(policy);
+    ln_policy_unref(policy);
 }
 
 int main(void)

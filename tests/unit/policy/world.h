@@ -145,7 +145,7 @@ struct world {
     struct naive_world naive;
     ln_rule rules[WORLD_RULES];
     ln_port_range ports[WORLD_RULES][3];
-    ln_policy policy;
+    ln_policy *policy;
     ln_pins *pins;
     ln_host_addrs hosts;
     uint32_t n_calls; /* of the policy's functions */
@@ -209,8 +209,6 @@ static inline void choose_functions(struct source *s, struct world *w)
     }
     w->naive.on_connect = CHOOSE(s, answers);
     w->naive.on_connect_action = CHOOSE(s, actions);
-    w->policy.handlers =
-        (ln_handlers){.user = w, .when = world_when, .on_connect = world_on_connect};
 }
 
 static inline void choose_pins(struct source *s, struct world *w)
@@ -258,18 +256,16 @@ static inline void world_make(struct source *s, struct world *w)
     choose_pins(s, w);
 
     w->hosts = (ln_host_addrs){.addrs = w->naive.hosts, .n_addrs = w->naive.n_hosts};
-    w->policy.plan.rules = w->rules;
-    w->policy.plan.n_rules = n;
-    w->policy.plan.settings = w->naive.settings;
-    struct hash_key key = {.k0 = 3, .k1 = 4};
-    int r = ruleset_compile(&w->policy.ruleset, w->rules, n, key);
+    struct plan plan = {.rules = w->rules, .n_rules = n, .settings = w->naive.settings};
+    ln_handlers handlers = {.user = w, .when = world_when, .on_connect = world_on_connect};
+    int r = policy_from_plan(&plan, &handlers, &w->policy);
     assert(r == 0);
     (void)r;
 }
 
 static inline void world_free(struct world *w)
 {
-    ruleset_free(&w->policy.ruleset);
+    ln_policy_unref(w->policy);
     ln_pins_free(w->pins);
 }
 
@@ -369,10 +365,10 @@ static inline bool world_agrees_on(struct world *w, const ln_query *q, ln_decisi
     struct world_trace steps = {0};
     ln_trace trace = {.step = world_step, .user = &steps};
     w->n_calls = 0;
-    ln_policy_evaluate(&w->policy, w->pins, &w->hosts, q, ret, NULL);
+    ln_policy_evaluate(w->policy, w->pins, &w->hosts, q, ret, NULL);
     uint32_t n_calls = w->n_calls;
     w->n_calls = 0;
-    ln_policy_evaluate(&w->policy, w->pins, &w->hosts, q, &traced, &trace);
+    ln_policy_evaluate(w->policy, w->pins, &w->hosts, q, &traced, &trace);
     if (!same_decision(naive, *ret)) {
         char addr[LN_ADDR_TEXT_MAX];
         ln_addr_format(&q->address, addr);
@@ -396,17 +392,17 @@ static inline bool world_agrees_on_dns(struct world *w, const char *name, ln_pro
     ln_trace trace = {.step = world_step, .user = &steps};
     ln_decision naive = naive_dns(&w->naive, name, transport);
     ln_decision real;
-    ln_policy_evaluate_dns(&w->policy, name, transport, &real, NULL);
+    ln_policy_evaluate_dns(w->policy, name, transport, &real, NULL);
     if (!same_decision(naive, real)) {
         return world_differs(w, name, naive, real);
     }
-    ln_policy_evaluate_dns(&w->policy, name, transport, &real, &trace);
+    ln_policy_evaluate_dns(w->policy, name, transport, &real, &trace);
     uint32_t walked = real.rule > 0 ? real.rule : w->naive.n_rules;
     if (!same_decision(naive, real) || steps.out_of_order || steps.n != walked) {
         return world_differs(w, "the trace of a query does not tell what happened", naive, real);
     }
     naive = naive_alias(&w->naive, name);
-    ln_policy_evaluate_alias(&w->policy, name, &real);
+    ln_policy_evaluate_alias(w->policy, name, &real);
     return same_decision(naive, real) || world_differs(w, name, naive, real);
 }
 
@@ -414,7 +410,7 @@ static inline bool world_agrees_on_answer(struct world *w, const ln_addr *addr)
 {
     ln_decision naive = naive_answer(&w->naive, addr);
     ln_decision real;
-    ln_policy_evaluate_answer(&w->policy, &w->hosts, addr, &real);
+    ln_policy_evaluate_answer(w->policy, &w->hosts, addr, &real);
     return same_decision(naive, real) || world_differs(w, "an answer", naive, real);
 }
 
