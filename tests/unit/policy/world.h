@@ -6,7 +6,7 @@
 #include <assert.h>
 #include <stdio.h>
 
-#include "policy/naive.h"
+#include "naive.h"
 #include "policy/ruleset.h"
 
 /* ---- choices ---- */
