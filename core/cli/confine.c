@@ -99,7 +99,9 @@ static const int allowed[] = {
     SCMP_SYS(madvise),
     SCMP_SYS(mlock),
     SCMP_SYS(munlock),
-    /* threads of the sinks, and the end of one */
+    /* threads of the sinks, which may not have begun when the filter is set, and the end of one */
+    SCMP_SYS(rseq),
+    SCMP_SYS(set_robust_list),
     SCMP_SYS(futex),
     SCMP_SYS(sched_yield),
     SCMP_SYS(exit),
