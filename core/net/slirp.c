@@ -37,7 +37,8 @@ enum {
     BUCKETS = 1024,
     BURST = 32,                             /* datagrams, errors read in one go from a socket */
     FRAME_MAX = 65535 + IPV6_LEN + ETH_LEN, /* the longest that libslirp can hand out */
-    SLIRP_MTU_MAX = 65521,                  /* IF_MTU_MAX of libslirp */
+    MTU = 1500,                             /* of an instance, where the link has no smaller one */
+    MTU_LARGE = 65521,                      /* the most that libslirp takes */
     PORT_DHCP = 67,
     PORT_DHCP_CLIENT = 68,
     PORT_TFTP = 69,
@@ -69,6 +70,7 @@ struct slirp_host {
     struct hash_key key;
     struct slirp_port *buckets[BUCKETS];
     uint32_t n_ports, n_large;
+    uint32_t mtu;             /* of ordinary instances */
     uint8_t frame[FRAME_MAX]; /* what goes into libslirp, or came out of it */
 };
 
@@ -260,8 +262,15 @@ static void introduce(struct slirp_port *port)
     slirp_input(port->slirp, frame, (int)len);
 }
 
-/* Makes the instance. An IPv6 datagram must not be longer than its MTU; all its buffers are as long
- * as that, so it is the link's but for a port that begins with a longer datagram. */
+/* Whether a packet is longer than the MTU of an ordinary instance. An instance keeps its buffers,
+ * and a copy of the last datagram that it sent: they are to be small however long the link's
+ * packets may be. */
+static bool is_large(const struct slirp_host *host, const struct packet *packet)
+{
+    return packet->frame_len > ETH_LEN + host->mtu;
+}
+
+/* Makes the instance. Of IPv6 it takes no packet longer than its MTU. */
 static int port_start(struct slirp_port *port, bool large)
 {
     struct slirp_host *host = port->host;
@@ -269,7 +278,7 @@ static int port_start(struct slirp_port *port, bool large)
         return -ENOSPC;
     }
     bool v6 = !ln_addr_is_v4(&port->guest);
-    port->slirp = instance_new(port, large && v6 ? SLIRP_MTU_MAX : host->link->mtu);
+    port->slirp = instance_new(port, large && v6 ? MTU_LARGE : host->mtu);
     if (port->slirp == NULL) {
         return -EINVAL;
     }
@@ -366,8 +375,7 @@ static size_t rebuild(struct slirp_host *host, const struct packet *packet)
     return len;
 }
 
-/* Sends past libslirp, but from its socket: it keeps a copy of the last datagram that it sent, and
- * takes none of IPv6 that is longer than its MTU. Returns 0 or an errno. */
+/* Sends past libslirp, but from its socket. Returns 0 or an errno. */
 static int send_direct(const struct slirp_port *port, const struct packet *packet)
 {
     int fd = port->watch.fd, ttl = packet->ttl - 1;
@@ -380,9 +388,10 @@ static int send_direct(const struct slirp_port *port, const struct packet *packe
     return n < 0 ? errno : 0;
 }
 
-/* Returns 0 or an errno. */
-static int send_by_slirp(struct slirp_port *port, size_t len)
+/* Likewise through libslirp. */
+static int send_by_slirp(struct slirp_port *port, const struct packet *packet)
 {
+    size_t len = rebuild(port->host, packet);
     port->refused = 0;
     port->sending = true;
     errno = 0;
@@ -395,28 +404,35 @@ static int send_by_slirp(struct slirp_port *port, size_t len)
     return port->refused;
 }
 
+/* Only the first datagram of a port has to go through libslirp if it is large. */
+static int transmit(struct slirp_port *port, const struct packet *packet)
+{
+    return port->started && is_large(port->host, packet) ? send_direct(port, packet)
+                                                         : send_by_slirp(port, packet);
+}
+
 int slirp_port_send(struct slirp_port *port, const struct packet *packet)
 {
-    struct slirp_host *host = port->host;
+    bool large = is_large(port->host, packet);
     assert(packet->kind == PACKET_UDP && packet->ttl > 1);
-    if (!slirp_carries(host, &packet->dst, packet->dst_port)) {
+    if (!slirp_carries(port->host, &packet->dst, packet->dst_port)) {
         return -EADDRNOTAVAIL;
     }
-    bool large = packet->frame_len > ETH_LEN + (uint32_t)host->link->mtu;
-    bool direct = large && port->started;
+    if (large && !port->large && !port->started) {
+        port_stop(port); /* an ordinary instance whose datagrams were all refused */
+    }
     if (port->slirp == NULL) {
         int r = port_start(port, large);
         if (r < 0) {
             return r;
         }
     }
-    size_t len = direct ? 0 : rebuild(host, packet);
-    int refused = direct ? send_direct(port, packet) : send_by_slirp(port, len);
+    int refused = transmit(port, packet);
     if (port->watch.fd < 0) { /* no socket, or none that can be watched */
         port_stop(port);
     } else if (refused != 0) {
         read_errors(port);
-        refused = direct ? send_direct(port, packet) : send_by_slirp(port, len);
+        refused = transmit(port, packet);
     }
     return -refused;
 }
@@ -493,6 +509,7 @@ struct slirp_host *slirp_host_new(struct loop *loop, const struct link_identity 
     }
     host->loop = loop;
     host->link = link;
+    host->mtu = link->mtu < MTU ? link->mtu : MTU;
     host->callbacks = *callbacks;
     host->key = hash_key_from(hash_key);
     return host;

@@ -13,8 +13,9 @@
 #include "net/sockaddr.h"
 #include "packet/packet.h"
 
-#define SLIRP_PORTS_MAX 4096u /* sockets at once */
-/* Sockets at once whose first datagram was longer than the link's MTU: libslirp keeps a copy. */
+/* Sockets at once. Each takes 14 KiB, but for those that began with a datagram too large for
+ * libslirp's ordinary buffers, of which it keeps a copy or two: 200 KiB at most. */
+#define SLIRP_PORTS_MAX 4096u
 #define SLIRP_LARGE_MAX 64u
 
 struct slirp_host; /* all ports of one guest */

@@ -313,6 +313,8 @@ static void test_ports_that_begin_with_a_large_datagram_are_bounded(void **state
     struct slirp_port *ports[SLIRP_LARGE_MAX + 1];
     for (unsigned i = 0; i <= SLIRP_LARGE_MAX; i++) {
         ports[i] = open_port(f, false, (uint16_t)(1000 + i));
+        /* A small one that went nowhere is no beginning. */
+        assert_int_equal(send_to(f, ports[i], "203.0.113.5", 9, 1, 64), -EHOSTUNREACH);
         assert_int_equal(send_to(f, ports[i], NETNS_HOST4, netns_port(server), 3000, 64),
                          i < SLIRP_LARGE_MAX ? 0 : -ENOSPC);
     }
