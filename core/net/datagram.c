@@ -485,6 +485,8 @@ static void tell_failure(ln_gateway *gw, const struct packet *packet, int failur
 /* No echo for want of a socket: told once. */
 static void tell_no_echo(ln_gateway *gw, const struct packet *packet)
 {
+    int problem = echo_problem(gw->datagrams->echo, packet->v6);
+    bool denied = problem == -EACCES || problem == -EPERM;
     if (!gw->datagrams->echo_told[packet->v6]) {
         gw->datagrams->echo_told[packet->v6] = true;
         events_tell(&gw->events,
@@ -493,8 +495,9 @@ static void tell_no_echo(ln_gateway *gw, const struct packet *packet)
                         .protocol = packet->v6 ? "icmpv6" : "icmpv4",
                         .reason = "no_echo_socket",
                         .count = 1,
-                        .detail = "the host lets us open no ICMP socket: "
-                                  "net.ipv4.ping_group_range does not include our group",
+                        .detail = denied ? "the host lets us open no ICMP socket: "
+                                           "net.ipv4.ping_group_range does not include our group"
+                                         : "the host has no ICMP sockets of this family",
                     });
     }
     gateway_send_icmp_error(gw, packet, ICMP_ERROR_NET_UNREACHABLE, 0);
