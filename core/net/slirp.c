@@ -371,6 +371,7 @@ static size_t rebuild(struct slirp_host *host, const struct packet *packet)
     } else {
         ip[8] = packet->ttl;
         build_ipv4_checksum(ip);
+        put_be16(payload - 2, 0); /* no UDP checksum (RFC 768): nothing to verify */
     }
     return len;
 }
