@@ -16,34 +16,16 @@
 #include <errno.h>
 #include <netinet/in.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include "base/bytes.h"
+#include "net/sockaddr.h"
 
 enum { ROUNDS = 2, STRAYS_MAX = 64, DATAGRAMS_A_TURN = 16, LENGTH = 2 };
 
 /* ---- sockets ---- */
-
-static socklen_t sockaddr_of(const struct nameserver *server, struct sockaddr_storage *ret)
-{
-    memset(ret, 0, sizeof(*ret));
-    if (ln_addr_is_v4(&server->addr)) {
-        struct sockaddr_in *in = (struct sockaddr_in *)ret;
-        in->sin_family = AF_INET;
-        in->sin_port = htons(server->port);
-        in->sin_addr.s_addr = htonl(ln_addr_to_v4(&server->addr));
-        return sizeof(*in);
-    }
-    struct sockaddr_in6 *in6 = (struct sockaddr_in6 *)ret;
-    in6->sin6_family = AF_INET6;
-    in6->sin6_port = htons(server->port);
-    in6->sin6_scope_id = server->scope_id;
-    memcpy(&in6->sin6_addr, server->addr.bytes, sizeof(in6->sin6_addr));
-    return sizeof(*in6);
-}
 
 static void close_try(struct dns_try *try)
 {
@@ -60,7 +42,10 @@ static void close_try(struct dns_try *try)
 static int open_try(struct dns_try *try, int type, uint32_t events, watch_fn *ready)
 {
     struct sockaddr_storage addr;
-    socklen_t addr_len = sockaddr_of(&try->server, &addr);
+    socklen_t addr_len = sockaddr_put(&try->server.addr, try->server.port, &addr);
+    if (addr.ss_family == AF_INET6) {
+        ((struct sockaddr_in6 *)&addr)->sin6_scope_id = try->server.scope_id;
+    }
     int fd = socket(addr.ss_family, type | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (fd < 0) {
         return -errno;
