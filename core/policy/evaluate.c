@@ -353,7 +353,9 @@ void ln_policy_evaluate_answer(const ln_policy *policy, const ln_host_addrs *hos
         return;
     }
     struct search search = {.kind = SEARCH_ANSWER, .best = RULE_NONE};
-    ruleset_search_group(&policy->ruleset, group, &search);
+    if (group != LN_GROUP_PUBLIC) { /* what `public` allows is not what is reserved */
+        ruleset_search_group(&policy->ruleset, group, &search);
+    }
     ruleset_search_prefixes(&policy->ruleset, addr, &search);
     *ret = (ln_decision){.action = LN_DENY, .rule = search.best + 1, .reason = LN_REASON_REBIND};
     if (search.best != RULE_NONE && policy->ruleset.rules[search.best].action == LN_ALLOW) {
