@@ -33,13 +33,15 @@ struct tcp_far {
 
 struct tcp_far_ops {
     /* Takes bytes from the guest, in order. Returns how many it took (0 when it is full), or a
-     * negative errno: the connection failed and is reset. */
+     * negative errno: the connection failed and is reset. Taking fewer than space() has promised
+     * is legal but slow: the guest must send the rest again. */
     ssize_t (*write)(struct tcp_far *far, const uint8_t *data, size_t len);
     /* How many bytes write() would surely take now. */
     size_t (*space)(struct tcp_far *far);
     /* Copies up to `len` bytes for the guest, from `offset` bytes behind the last discard, to
-     * `dst`. Returns how many; 0 at the end of the stream; -EAGAIN when there are none yet; another
-     * negative errno when the connection failed. */
+     * `dst`: the same ones however often. Returns how many; 0 at the end of the stream; -EAGAIN
+     * when there are none yet, or none so far ahead: it is asked again after tcp_far_readable() or
+     * discard(); another negative errno when the connection failed. */
     ssize_t (*peek)(struct tcp_far *far, size_t offset, uint8_t *dst, size_t len);
     /* The guest has acknowledged `len` more bytes: they are not asked for again. */
     void (*discard)(struct tcp_far *far, size_t len);
@@ -56,7 +58,7 @@ struct tcp_far_ops {
 };
 
 struct tcp_limits {
-    uint32_t half_open_ms; /* SYN received, handshake not complete */
+    uint32_t half_open_ms; /* SYN received or sent, handshake not complete */
     uint32_t idle_ms;      /* no data either way */
     uint32_t keepalive_ms; /* silence after which the guest is asked whether it lives */
 };
@@ -74,7 +76,7 @@ struct tcp_link {
     struct hash_key secret;                         /* of initial sequence numbers (RFC 6528) */
     struct tcp_limits limits;
     uint16_t mtu;
-    bool csum_offload, tso;
+    bool csum_offload, tso; /* what the link does to frames sent; tso needs csum_offload */
     const uint8_t *gateway_mac, *guest_mac; /* 6 bytes each; the guest's may change */
     uint8_t *frame;                         /* TCP_FRAME_MAX bytes, where segments are built */
     struct tcp_endpoint *dirty;             /* to be acknowledged at the end of the turn */
@@ -82,6 +84,7 @@ struct tcp_link {
 
 enum tcp_state {
     TCP_OPENING,      /* SYN held until the far side is connected; nothing was answered yet */
+    TCP_SYN_SENT,     /* ours was sent, to the guest */
     TCP_SYN_RECEIVED, /* SYN-ACK sent */
     TCP_OPEN, /* ESTABLISHED and, by the three flags of the FINs, FIN-WAIT, CLOSE-WAIT, CLOSING,
                  LAST-ACK */
@@ -93,7 +96,7 @@ enum tcp_state {
 struct tcp_endpoint {
     struct tcp_link *link;
     struct tcp_far *far;
-    struct tcp_endpoint *dirty_next;
+    struct tcp_endpoint *dirty_next, **dirty_at; /* in link->dirty; dirty_at is NULL: not in it */
     struct timer timer;
     ln_addr guest, peer;
     uint16_t guest_port, peer_port;
@@ -101,56 +104,69 @@ struct tcp_endpoint {
     uint8_t state; /* enum tcp_state */
 
     /* sending, to the guest */
-    uint32_t iss, snd_una, snd_nxt,
-        snd_max; /* snd_max: the highest ever sent; snd_nxt goes back on loss */
-    uint32_t snd_wnd, snd_wl1, snd_wl2, snd_wnd_max;
-    uint32_t cwnd, ssthresh, recover;
     uint16_t mss; /* payload bytes a segment that the guest takes */
     uint8_t snd_scale, rcv_scale;
-    uint8_t dup_acks;
-    uint8_t retries; /* of whatever retransmit_ns waits for */
+    uint32_t iss, snd_una, snd_nxt;
+    uint32_t snd_max; /* the highest ever sent; snd_nxt goes back on loss */
+    uint32_t snd_wnd, snd_wl1, snd_wl2, snd_wnd_max;
+    uint32_t cwnd, ssthresh;
+    uint32_t recover;    /* where a loss is made good; snd_una when there is none */
+    uint8_t dup_acks;    /* in a row */
+    uint8_t retries;     /* of whatever retransmit_ns waits for */
+    uint8_t keepalives;  /* sent since the guest was last heard */
+    uint8_t watch_round; /* looks at a far side that is full, log2 of the next wait in ms */
 
     /* receiving, from the guest */
     uint32_t irs, rcv_nxt;
     uint32_t rcv_edge; /* the right edge of the window offered */
     uint32_t rcv_wnd;  /* its size when it was last moved */
 
-    bool dirty : 1;     /* in link->dirty */
-    bool ack_now : 1;   /* an ACK is owed at the end of the turn */
-    bool guest_fin : 1; /* the guest's FIN was taken */
-    bool far_eof : 1;   /* the far side ended; our FIN follows its last byte */
-    bool fin_sent : 1;
-    bool fin_acked : 1;
-    bool far_waits : 1;     /* peek said -EAGAIN: wait for tcp_far_readable() */
-    bool probing : 1;       /* retransmit_ns is a zero-window probe */
-    bool recovering : 1;    /* after three duplicate ACKs, until `recover` is acknowledged */
-    bool timing : 1;        /* a round-trip sample is under way */
-    bool time_wait_due : 1; /* our FIN was the first */
     bool scaled : 1;        /* window scaling was agreed (RFC 7323) */
+    bool ack_now : 1;       /* an ACK is owed */
+    bool guest_fin : 1;     /* the guest's FIN was taken */
+    bool fin_sent : 1;      /* ours was sent */
+    bool fin_acked : 1;     /* … and acknowledged */
+    bool time_wait_due : 1; /* … and was the first */
+    bool far_waits : 1;     /* peek said -EAGAIN: wait for tcp_far_readable() or an ACK */
+    bool starved : 1;       /* write took less than was offered: the guest must send it again */
+    bool probing : 1;       /* retransmit_ns is of a zero-window probe */
+    bool recovering : 1;    /* since a loss, until `recover` is acknowledged */
+    bool timing : 1;        /* a round-trip sample is under way */
 
     uint32_t srtt_us, rttvar_us, rto_ms;
     uint32_t timed_seq;
     uint64_t timed_ns;
 
     uint64_t retransmit_ns; /* next retransmission or probe; TIMER_NEVER: nothing outstanding */
-    uint64_t poll_ns;       /* next look at the far side's space, while the window is closed */
-    uint64_t heard_ns;      /* last segment from the guest */
+    uint64_t look_ns;       /* next look at a far side or a link that was full */
+    uint64_t heard_ns;      /* last acceptable segment from the guest */
     uint64_t data_ns;       /* last data either way */
     uint64_t deadline_ns;   /* of the handshake or of TIME_WAIT */
-    uint8_t poll_round, keepalives;
+    uint64_t challenge_ns;  /* when the next ACK may answer a segment that makes no sense */
 
-    uint64_t bytes_out, bytes_in; /* payload: from the guest, to the guest */
+    uint64_t bytes_out, bytes_in; /* payload: taken from the guest, acknowledged by it */
+};
+
+/* Both ends of a connection. */
+struct tcp_address {
+    ln_addr guest, peer; /* of one family */
+    uint16_t guest_port, peer_port;
 };
 
 /* Takes the guest's SYN and holds it; nothing is answered. `endpoint` is the caller's memory,
  * zeroed. Returns 0 or -ENOMEM. */
 int tcp_accept(struct tcp_endpoint *endpoint, struct tcp_link *link, struct tcp_far *far,
                const struct packet *syn);
+/* Calls a server of the guest, as from `address->peer`: sends the SYN. When the guest has answered,
+ * opened() is called; closed(TCP_END_REFUSED) when it refuses. `endpoint` as for tcp_accept(). */
+int tcp_connect(struct tcp_endpoint *endpoint, struct tcp_link *link, struct tcp_far *far,
+                const struct tcp_address *address);
 /* The far side is connected (or needs not be): answers the SYN. */
 void tcp_connected(struct tcp_endpoint *endpoint);
 /* The far side refuses: answers the held SYN with RST and ends (TCP_END_REFUSED). */
 void tcp_refuse(struct tcp_endpoint *endpoint);
-/* Ends without a word (before the handshake) or with an RST to the guest (after): TCP_END_FAR. */
+/* Ends: without a word while the SYN is held, later with an RST to the guest. TCP_END_FAR. Not from
+ * inside a callback. */
 void tcp_abort(struct tcp_endpoint *endpoint);
 /* Forgets the endpoint: no callback, no frame. The memory is the caller's again. */
 void tcp_fini(struct tcp_endpoint *endpoint);

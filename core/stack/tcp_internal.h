@@ -1,4 +1,5 @@
-/* What tcp.c and tcp_output.c share. */
+/* What the files of the TCP endpoint share: tcp.c (life and time), tcp_input.c (segments from the
+ * guest), tcp_output.c (segments to it). */
 #ifndef LN_STACK_TCP_INTERNAL_H
 #define LN_STACK_TCP_INTERNAL_H
 
@@ -11,13 +12,62 @@
 #define TCP_KEEPALIVE_EVERY_NS (75 * SECOND_NS)
 #define TCP_KEEPALIVES_MAX     9u
 /* Twice the segment lifetime of a link of one hop, not of the Internet. */
-#define TCP_TIME_WAIT_NS (2 * SECOND_NS)
-#define TCP_WINDOW_SCALE 8u         /* windows up to 16 MiB */
-#define TCP_WINDOW_MAX   (8u << 20) /* offered to the guest, bytes */
-#define TCP_CWND_INITIAL (1u << 20) /* bytes */
-#define TCP_CWND_MAX     (16u << 20)
-#define TCP_MSS_MIN                                                                                \
-    256u /* a guest that asks for less gets this: header overhead is its own to bear */
+#define TCP_TIME_WAIT_NS     (2 * SECOND_NS)
+#define TCP_LINK_RETRY_NS    (1 * MS_NS)   /* until a link that was full is tried again */
+#define TCP_CHALLENGE_NS     (100 * MS_NS) /* between answers to segments that make no sense */
+#define TCP_WATCH_ROUNDS_MAX 6u            /* doublings of 1 ms between looks at a full far side */
+#define TCP_WINDOW_SCALE     7u            /* windows up to 8 MiB */
+#define TCP_WINDOW_MAX       (65535u << TCP_WINDOW_SCALE) /* offered to the guest, bytes */
+#define TCP_CWND_INITIAL     (1u << 20)    /* bytes: the path is one private link */
+#define TCP_CWND_MAX         (16u << 20)
+#define TCP_MSS_MIN          64u /* less is not believed: headers would be most of the traffic */
+#define TCP_DUPLICATES       3u  /* ACKs that tell of a loss, RFC 5681 section 3.2 */
+
+static inline bool seq_lt(uint32_t a, uint32_t b)
+{
+    return (int32_t)(a - b) < 0;
+}
+
+static inline bool seq_le(uint32_t a, uint32_t b)
+{
+    return (int32_t)(a - b) <= 0;
+}
+
+static inline uint64_t tcp_now(const struct tcp_endpoint *ep)
+{
+    return *ep->link->now_ns;
+}
+
+/* What is left of the window offered to the guest. */
+static inline uint32_t tcp_window_left(const struct tcp_endpoint *ep)
+{
+    return ep->rcv_edge - ep->rcv_nxt;
+}
+
+/* ---- tcp.c ---- */
+
+void tcp_set_state(struct tcp_endpoint *ep, enum tcp_state state);
+/* Files the timer for the first thing that may be due. Returns 0 or -ENOMEM. */
+int tcp_rearm(struct tcp_endpoint *ep);
+/* Ends, and tells the owner: the endpoint may be gone then. */
+void tcp_end(struct tcp_endpoint *ep, enum tcp_end how);
+/* The same with an RST to the guest. */
+void tcp_reset(struct tcp_endpoint *ep, enum tcp_end how);
+/* Both FINs are acknowledged. */
+void tcp_finish(struct tcp_endpoint *ep);
+/* Reads what the guest's SYN or SYN-ACK says of its side. */
+void tcp_take_syn(struct tcp_endpoint *ep, const struct packet *syn);
+/* The ACK `p` completes the handshake; `scale` is that of its window. */
+void tcp_open_up(struct tcp_endpoint *ep, const struct packet *p, uint8_t scale);
+/* An ACK is to go out at the end of the turn, if no data takes it along before. */
+void tcp_owe_ack(struct tcp_endpoint *ep);
+/* The same for a segment that makes no sense, at a bounded rate: two ends that disagree must not
+ * keep each other busy (RFC 5961 section 7). */
+void tcp_challenge(struct tcp_endpoint *ep);
+/* Sends what both windows allow. Returns false when the connection ended meanwhile. */
+bool tcp_push(struct tcp_endpoint *ep);
+
+/* ---- tcp_output.c ---- */
 
 /* The segment size that fits the link's MTU. */
 uint16_t tcp_own_mss(const struct tcp_endpoint *ep);
@@ -26,12 +76,21 @@ uint32_t tcp_space(struct tcp_endpoint *ep);
 /* Sends data, and then FIN, as far as the windows and the far side go. Returns 0, or the far side's
  * failure. */
 int tcp_output(struct tcp_endpoint *ep);
-void tcp_send_syn_ack(struct tcp_endpoint *ep);
+/* SYN or SYN-ACK, by the state. Returns what the link's send did. */
+int tcp_send_syn(struct tcp_endpoint *ep);
 /* An ACK with a fresh window. */
 void tcp_send_ack(struct tcp_endpoint *ep);
+/* The same, and as many more as make the guest send again what was dropped here. */
+void tcp_ask_again(struct tcp_endpoint *ep);
 /* A segment that the guest must answer and cannot take: the byte before snd_una, without data. */
 void tcp_send_probe(struct tcp_endpoint *ep);
-/* A segment without data or options. */
-void tcp_send_control(struct tcp_endpoint *ep, uint8_t flags, uint32_t seq);
+void tcp_send_reset(struct tcp_endpoint *ep);
+/* A round trip took `rtt_ns` (RFC 6298 section 2). */
+void tcp_sample_round_trip(struct tcp_endpoint *ep, uint64_t rtt_ns);
+/* (Re)starts the retransmission timer without back-off, or stops it when nothing is outstanding. */
+void tcp_set_timeout(struct tcp_endpoint *ep);
+/* Sends again from the first byte unacknowledged, within `cwnd` bytes (0: half of what was in
+ * flight). */
+void tcp_go_back(struct tcp_endpoint *ep, uint32_t cwnd);
 
 #endif

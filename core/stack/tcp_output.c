@@ -1,5 +1,5 @@
-/* Segments to the guest: built in place around payload that the far side copied straight into the
- * frame. */
+/* Segments to the guest, built in place around payload that the far side copied straight into the
+ * frame; what may be sent, and what is sent again. */
 #include <errno.h>
 #include <netinet/in.h>
 
@@ -23,6 +23,8 @@ uint32_t tcp_space(struct tcp_endpoint *ep)
     uint32_t most = ep->scaled ? TCP_WINDOW_MAX : UINT16_MAX;
     return space > most ? most : (uint32_t)space;
 }
+
+/* ---- building ---- */
 
 /* What a segment says besides its payload. */
 struct segment {
@@ -94,36 +96,67 @@ static struct segment segment_of(const struct tcp_endpoint *ep, uint8_t flags, u
     };
 }
 
-void tcp_send_control(struct tcp_endpoint *ep, uint8_t flags, uint32_t seq)
+/* A segment without data or options. Returns what the link's send did. */
+static int send_control(struct tcp_endpoint *ep, uint8_t flags, uint32_t seq)
 {
     struct segment s = segment_of(ep, flags, seq);
-    (void)emit(ep->link, &s, 0);
+    return emit(ep->link, &s, 0);
 }
 
 void tcp_send_probe(struct tcp_endpoint *ep)
 {
-    tcp_send_control(ep, TCP_ACK, ep->snd_una - 1);
+    (void)send_control(ep, TCP_ACK, ep->snd_una - 1);
 }
 
-void tcp_send_syn_ack(struct tcp_endpoint *ep)
+void tcp_send_reset(struct tcp_endpoint *ep)
 {
-    uint32_t window = tcp_space(ep);
-    window = window > UINT16_MAX ? UINT16_MAX : window;
-    ep->rcv_edge = ep->rcv_nxt + window;
-    struct segment s = segment_of(ep, TCP_SYN | TCP_ACK, ep->iss);
-    s.window = (uint16_t)window; /* never scaled in a SYN (RFC 7323 section 2.2) */
-    s.options_len = ep->scaled ? 8 : 4;
+    switch ((enum tcp_state)ep->state) {
+    case TCP_OPENING: /* nothing of ours was acknowledged yet */
+        (void)send_control(ep, TCP_RST | TCP_ACK, 0);
+        return;
+    case TCP_SYN_SENT: /* nothing of the guest's is known yet */
+        (void)send_control(ep, TCP_RST, ep->snd_max);
+        return;
+    case TCP_SYN_RECEIVED:
+    case TCP_OPEN:
+        (void)send_control(ep, TCP_RST | TCP_ACK, ep->snd_max);
+        return;
+    case TCP_TIME_WAIT:
+    case TCP_CLOSED:
+    case TCP_STATES:
+        return;
+    }
+}
+
+int tcp_send_syn(struct tcp_endpoint *ep)
+{
+    bool answers = ep->state == TCP_SYN_RECEIVED;
+    bool scaled = !answers || ep->scaled;
+    uint32_t space = tcp_space(ep);
+    space = space > UINT16_MAX ? UINT16_MAX : space; /* never scaled here (RFC 7323 section 2.2) */
+    ep->rcv_wnd = space > ep->rcv_wnd ? space : ep->rcv_wnd;
+    ep->rcv_edge = ep->rcv_nxt + ep->rcv_wnd;
+    struct segment s = segment_of(ep, answers ? TCP_SYN | TCP_ACK : TCP_SYN, ep->iss);
+    s.window = (uint16_t)ep->rcv_wnd;
+    s.options_len = scaled ? 8 : 4;
     uint8_t *options = ep->link->frame + TCP_HEADROOM - s.options_len;
     options[0] = 2;
     options[1] = 4;
     put_be16(options + 2, tcp_own_mss(ep));
-    if (ep->scaled) {
+    if (scaled) {
         options[4] = 1;
         options[5] = 3;
         options[6] = 3;
-        options[7] = ep->rcv_scale;
+        options[7] = TCP_WINDOW_SCALE;
     }
-    (void)emit(ep->link, &s, 0);
+    return emit(ep->link, &s, 0);
+}
+
+/* The link took no more: the same segment is tried again soon. */
+static void link_full(struct tcp_endpoint *ep)
+{
+    uint64_t soon_ns = tcp_now(ep) + TCP_LINK_RETRY_NS;
+    ep->look_ns = ep->look_ns < soon_ns ? ep->look_ns : soon_ns;
 }
 
 /* Moves the right edge of the window offered; it never moves back (RFC 9293 section 3.8.6.2). */
@@ -132,7 +165,7 @@ static void renew_window(struct tcp_endpoint *ep)
     if (ep->state != TCP_OPEN || ep->guest_fin) {
         return;
     }
-    uint32_t left = ep->rcv_edge - ep->rcv_nxt;
+    uint32_t left = tcp_window_left(ep);
     uint32_t space = tcp_space(ep) >> ep->rcv_scale << ep->rcv_scale;
     /* Silly windows are not offered: at least two segments, or what there is when that was all. */
     if (space > left && (space - left >= 2u * ep->mss || left == 0)) {
@@ -143,51 +176,68 @@ static void renew_window(struct tcp_endpoint *ep)
 
 void tcp_send_ack(struct tcp_endpoint *ep)
 {
-    ep->ack_now = false;
     renew_window(ep);
-    tcp_send_control(ep, TCP_ACK, ep->snd_max);
+    ep->ack_now = send_control(ep, TCP_ACK, ep->snd_max) != 0;
+    if (ep->ack_now) {
+        link_full(ep);
+    }
 }
 
-/* The largest payload of one frame. */
+void tcp_ask_again(struct tcp_endpoint *ep)
+{
+    ep->starved = false;
+    tcp_send_ack(ep);
+    for (unsigned i = 0; i < TCP_DUPLICATES; i++) {
+        (void)send_control(ep, TCP_ACK, ep->snd_max);
+    }
+}
+
+/* ---- when again ---- */
+
+void tcp_sample_round_trip(struct tcp_endpoint *ep, uint64_t rtt_ns)
+{
+    uint32_t rtt_us = rtt_ns > 60 * SECOND_NS ? 60000000u : (uint32_t)(rtt_ns / 1000);
+    if (ep->srtt_us == 0) {
+        ep->srtt_us = rtt_us | 1;
+        ep->rttvar_us = rtt_us / 2;
+    } else {
+        uint32_t error = ep->srtt_us > rtt_us ? ep->srtt_us - rtt_us : rtt_us - ep->srtt_us;
+        ep->rttvar_us = ep->rttvar_us - ep->rttvar_us / 4 + error / 4;
+        ep->srtt_us = (ep->srtt_us - ep->srtt_us / 8 + rtt_us / 8) | 1;
+    }
+}
+
+void tcp_set_timeout(struct tcp_endpoint *ep)
+{
+    uint32_t rto_ms =
+        ep->srtt_us == 0 ? TCP_RTO_INITIAL_MS : (ep->srtt_us + 4 * ep->rttvar_us) / 1000;
+    ep->rto_ms = rto_ms < TCP_RTO_MIN_MS   ? TCP_RTO_MIN_MS
+                 : rto_ms > TCP_RTO_MAX_MS ? TCP_RTO_MAX_MS
+                                           : rto_ms;
+    ep->retries = 0;
+    ep->retransmit_ns = ep->snd_una == ep->snd_max ? TIMER_NEVER : tcp_now(ep) + ep->rto_ms * MS_NS;
+}
+
+void tcp_go_back(struct tcp_endpoint *ep, uint32_t cwnd)
+{
+    uint32_t half = (ep->snd_max - ep->snd_una) / 2;
+    ep->ssthresh = half > 2u * ep->mss ? half : 2u * ep->mss;
+    ep->cwnd = cwnd != 0 ? cwnd : ep->ssthresh;
+    ep->snd_nxt = ep->snd_una;
+    ep->recover = ep->snd_max;
+    ep->recovering = true;
+    ep->dup_acks = 0;
+    ep->timing = false; /* Karn: what is sent again gives no sample */
+    ep->far_waits = false;
+}
+
+/* ---- sending ---- */
+
+/* The largest payload of one frame: whole segments, as many as an IP packet holds. */
 static uint32_t frame_payload(const struct tcp_endpoint *ep)
 {
-    if (!ep->link->tso) {
-        return ep->mss;
-    }
-    return UINT16_MAX - ip_len(ep->v6) - TCP_LEN;
-}
-
-/* After something was sent (or could not be): what is outstanding is timed. */
-static void start_timer(struct tcp_endpoint *ep)
-{
-    if (ep->retransmit_ns == TIMER_NEVER) {
-        ep->retransmit_ns = *ep->link->now_ns + ep->rto_ms * MS_NS;
-    }
-}
-
-static void sent(struct tcp_endpoint *ep, uint32_t len)
-{
-    ep->snd_nxt += len;
-    if ((int32_t)(ep->snd_nxt - ep->snd_max) > 0) {
-        if (!ep->timing) {
-            ep->timing = true;
-            ep->timed_seq = ep->snd_nxt;
-            ep->timed_ns = *ep->link->now_ns;
-        }
-        ep->snd_max = ep->snd_nxt;
-    }
-    /* Data carries the ACK, unless the window wants renewing too. */
-    ep->ack_now = ep->ack_now && ep->rcv_edge - ep->rcv_nxt < ep->rcv_wnd / 2;
-    start_timer(ep);
-}
-
-/* The link took no more: the same bytes are tried again soon. */
-static void link_full(struct tcp_endpoint *ep)
-{
-    uint64_t soon_ns = *ep->link->now_ns + 2 * MS_NS;
-    if (ep->snd_una == ep->snd_max || ep->retransmit_ns > soon_ns) {
-        ep->retransmit_ns = soon_ns;
-    }
+    uint32_t most = UINT16_MAX - ip_len(ep->v6) - TCP_LEN;
+    return ep->link->tso ? most / ep->mss * ep->mss : ep->mss;
 }
 
 /* How many bytes may be sent next; 0: wait for the guest. */
@@ -203,26 +253,75 @@ static uint32_t room(const struct tcp_endpoint *ep)
     if (left >= most) {
         return most;
     }
+    if (left >= ep->mss) {
+        return left / ep->mss * ep->mss;
+    }
     /* Sender's silly window avoidance (RFC 9293 section 3.8.6.2.1). */
-    return left >= ep->mss || flight == 0 || left >= ep->snd_wnd_max / 2 ? left : 0;
+    return flight == 0 || left >= ep->snd_wnd_max / 2 ? left : 0;
+}
+
+/* `len` more of the sequence space went out. */
+static void sent(struct tcp_endpoint *ep, uint32_t len)
+{
+    bool fresh = ep->snd_nxt == ep->snd_max;
+    ep->snd_nxt += len;
+    if (seq_lt(ep->snd_max, ep->snd_nxt)) {
+        ep->snd_max = ep->snd_nxt;
+    }
+    if (fresh && !ep->timing) {
+        ep->timing = true;
+        ep->timed_seq = ep->snd_nxt;
+        ep->timed_ns = tcp_now(ep);
+    }
+    /* It took the ACK along, but not a fresh window: one that is half used up wants an ACK. */
+    ep->ack_now = ep->ack_now && tcp_window_left(ep) < ep->rcv_wnd / 2;
+    if (ep->retransmit_ns == TIMER_NEVER) {
+        ep->retransmit_ns = tcp_now(ep) + ep->rto_ms * MS_NS;
+    }
+}
+
+/* Sends `len` bytes that stand in the frame, or FIN when there are none. False: the link is full.
+ */
+static bool send_next(struct tcp_endpoint *ep, uint32_t len, bool all)
+{
+    bool fin = len == 0;
+    struct segment s = segment_of(ep, TCP_ACK, ep->snd_nxt);
+    s.flags |= fin ? TCP_FIN : all ? TCP_PSH : 0;
+    if (emit(ep->link, &s, len) != 0) {
+        link_full(ep);
+        return false;
+    }
+    ep->fin_sent = ep->fin_sent || fin;
+    sent(ep, fin ? 1 : len);
+    return true;
+}
+
+/* The guest's window is closed and nothing is in flight. Returns -errno when the far side failed.
+ */
+static int start_probing(struct tcp_endpoint *ep)
+{
+    uint8_t byte;
+    ssize_t n = ep->far->ops->peek(ep->far, 0, &byte, 1); /* is there anything to send? */
+    if (n == -EAGAIN) {
+        ep->far_waits = true;
+        return 0;
+    }
+    if (n >= 0) {
+        ep->probing = true;
+        ep->retransmit_ns = tcp_now(ep) + ep->rto_ms * MS_NS;
+    }
+    return n < 0 ? (int)n : 0;
 }
 
 int tcp_output(struct tcp_endpoint *ep)
 {
-    while (!(ep->fin_sent && ep->snd_nxt == ep->snd_max)) {
-        if (ep->far_waits) {
-            return 0;
-        }
+    while (!ep->far_waits && !ep->probing && !(ep->fin_sent && ep->snd_nxt == ep->snd_max)) {
         uint32_t offset = ep->snd_nxt - ep->snd_una;
         uint32_t len = room(ep);
-        uint8_t byte;
-        uint8_t *dst = len > 0 ? ep->link->frame + TCP_HEADROOM : &byte;
-        if (len == 0 && offset > 0) {
-            return 0;
+        if (len == 0) {
+            return offset == 0 ? start_probing(ep) : 0;
         }
-        /* With nothing in flight and a closed window, one byte of a look tells whether there is
-         * something to probe for. */
-        ssize_t n = ep->far->ops->peek(ep->far, offset, dst, len > 0 ? len : 1);
+        ssize_t n = ep->far->ops->peek(ep->far, offset, ep->link->frame + TCP_HEADROOM, len);
         if (n == -EAGAIN) {
             ep->far_waits = true;
             return 0;
@@ -230,24 +329,8 @@ int tcp_output(struct tcp_endpoint *ep)
         if (n < 0) {
             return (int)n;
         }
-        if (n > 0 && len == 0) {
-            ep->probing = true;
-            start_timer(ep);
+        if (!send_next(ep, (uint32_t)n, (uint32_t)n < len)) {
             return 0;
-        }
-        struct segment s = segment_of(ep, TCP_ACK, ep->snd_nxt);
-        s.flags |= n == 0 ? TCP_FIN : (uint32_t)n < len ? TCP_PSH : 0;
-        if (emit(ep->link, &s, (uint32_t)n) != 0) {
-            link_full(ep);
-            return 0;
-        }
-        if (n == 0) {
-            ep->fin_sent = true;
-            sent(ep, 1);
-        } else {
-            ep->bytes_in += ep->snd_nxt == ep->snd_max ? (uint64_t)n : 0;
-            ep->data_ns = *ep->link->now_ns;
-            sent(ep, (uint32_t)n);
         }
     }
     return 0;
