@@ -116,10 +116,10 @@ ZONE = {
     "rebind-nat64.example": {"AAAA": ["64:ff9b::a09:a"]},
     "rebind-metadata.example": {"A": ["169.254.169.254"]},
     "rebind-mixed.example": {"A": ["203.0.113.10", "10.9.0.10"]},
-    "hints.example": {"A": ["203.0.113.10"], "HTTPS": ["1 . alpn=h2 ipv4hint=203.0.113.16 ech=AEX+DQBBpQAgACB"]},
+    "hints.example": {"A": ["203.0.113.10"], "HTTPS": ["1 . alpn=h2 ipv4hint=203.0.113.16 ech=AEX+DQBBpQAgACA="]},
     "hints-private.example": {"HTTPS": ["1 . ipv4hint=10.9.0.10"]},
     # trouble
-    "big.example": {"TXT": ["x" * 250] * 12},
+    "big.example": {"TXT": [str(i).zfill(250) for i in range(12)]},
     "servfail.example": {"rcode": "SERVFAIL"},
     "silent.example": {"silent": True},
     "slow.example": {"A": ["203.0.113.10"], "delay": 1.0},

@@ -55,7 +55,7 @@ static enum dns_verdict judge(struct dns_answer *answer, const char *rule,
 {
     ln_policy *policy = POLICY(rule);
     enum dns_verdict verdict = dns_answer_judge(answer, policy, NULL, finding);
-    policy_drop(policy);
+    ln_policy_unref(policy);
     return verdict;
 }
 

@@ -71,7 +71,7 @@ static void stop(struct fixture *f)
 {
     assert_int_equal(f->server.in_flight, 0);
     ln_pins_free(f->admission.pins);
-    policy_drop(f->admission.policy);
+    ln_policy_unref(f->admission.policy);
     free(f);
 }
 
@@ -479,7 +479,7 @@ static void test_policy_of_the_time_of_the_answer_decides(void **state)
     assert_int_equal(ask(f, "www.example", DNS_TYPE_A), DNS_ASK);
     ln_policy *old = f->admission.policy;
     f->admission.policy = POLICY("deny www.example");
-    policy_drop(old);
+    ln_policy_unref(old);
     struct wire a = wire_response(7, "www.example", DNS_TYPE_A);
     wire_addr(&a, DNS_ANSWER, "@12", 60, "192.0.2.1");
     answer(f, &a);

@@ -97,6 +97,29 @@ static void test_udp_checksum_is_never_zero(void **state)
     }
 }
 
+static void test_echo_is_what_classification_accepts(void **state)
+{
+    (void)state;
+    static const char *const pairs[][2] = {{"172.16.0.2", "192.0.2.7"},
+                                           {"fd42:6d73:62::2", "2001:db8::7"}};
+    for (size_t i = 0; i < 2; i++) {
+        ln_addr src = guest_addr(pairs[i][0]);
+        ln_addr dst = guest_addr(pairs[i][1]);
+        bool v6 = i == 1;
+        memcpy(frame + ETH_LEN + (v6 ? 48 : 28), "ping!", 5);
+        size_t len = build_echo(frame, guest_gateway_mac, guest_own_mac, v6, &src, &dst,
+                                v6 ? 128 : 8, 77, 5, 5);
+        struct packet p;
+        assert_int_equal(packet_describe(frame, len, &p), DROP_NONE);
+        assert_int_equal(p.kind, PACKET_ECHO_REQUEST);
+        assert_int_equal(p.src_port, 77);
+        assert_int_equal(get_be16(frame + p.l4 + 6), 5);
+        assert_int_equal(p.payload_len, 5);
+        assert_memory_equal(p.frame + p.payload, "ping!", 5);
+        assert_true(ln_addr_equal(&p.dst, &dst));
+    }
+}
+
 /* ---- ICMP errors ---- */
 
 static size_t answer(size_t len, enum icmp_error kind, uint32_t mtu)
@@ -162,6 +185,39 @@ static void test_too_big_tells_the_mtu(void **state)
     assert_memory_equal(error + ETH_LEN + 8, link.gateway6.bytes, 16);
 }
 
+static void test_ttl_that_ended_is_told_by_the_gateway(void **state)
+{
+    (void)state;
+    struct link_identity link = guest_link();
+    struct packet p;
+    size_t len = answer(udp("172.16.0.2", "192.0.2.7", 5), ICMP_ERROR_TTL_EXCEEDED, 0);
+    assert_int_equal(packet_describe(error, len, &p), DROP_NONE);
+    assert_true(ln_addr_equal(&p.src, &link.gateway4));
+    assert_int_equal(p.frame[p.l4], 11);
+    len = answer(udp("fd42:6d73:62::2", "2001:db8::7", 5), ICMP_ERROR_TTL_EXCEEDED, 0);
+    assert_int_equal(packet_describe(error, len, &p), DROP_NONE);
+    assert_true(ln_addr_equal(&p.src, &link.gateway6));
+    assert_int_equal(p.frame[p.l4], 3);
+}
+
+static void test_message_of_another_host_passes_as_it_is(void **state)
+{
+    (void)state;
+    struct link_identity link = guest_link();
+    struct icmp_message message = {
+        .src = guest_addr("198.51.100.9"), .type = 3, .code = 4, .rest = 1280};
+    struct packet about, p;
+    size_t len = udp("172.16.0.2", "192.0.2.7", 5);
+    assert_int_equal(packet_describe(frame, len, &about), DROP_NONE);
+    size_t error_len = build_icmp_message(error, &link, guest_own_mac, &about, &message);
+    assert_int_equal(packet_describe(error, error_len, &p), DROP_NONE);
+    assert_true(ln_addr_equal(&p.src, &message.src));
+    assert_int_equal(p.frame[p.l4], 3);
+    assert_int_equal(p.frame[p.l4 + 1], 4);
+    assert_int_equal(get_be32(p.frame + p.l4 + 4), 1280);
+    assert_memory_equal(p.frame + p.payload, frame + ETH_LEN, len - ETH_LEN);
+}
+
 static void test_no_error_is_sent_about_what_may_not_have_one(void **state)
 {
     (void)state;
@@ -196,9 +252,12 @@ int main(void)
         cmocka_unit_test(test_fold_takes_any_sum),
         cmocka_unit_test(test_udp_is_what_classification_accepts),
         cmocka_unit_test(test_udp_checksum_is_never_zero),
+        cmocka_unit_test(test_echo_is_what_classification_accepts),
         cmocka_unit_test(test_error_quotes_the_packet_and_comes_from_its_destination),
         cmocka_unit_test(test_long_packets_are_quoted_as_far_as_allowed),
         cmocka_unit_test(test_too_big_tells_the_mtu),
+        cmocka_unit_test(test_ttl_that_ended_is_told_by_the_gateway),
+        cmocka_unit_test(test_message_of_another_host_passes_as_it_is),
         cmocka_unit_test(test_no_error_is_sent_about_what_may_not_have_one),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

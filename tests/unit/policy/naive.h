@@ -406,8 +406,9 @@ static inline ln_decision naive_answer(const struct naive_world *w, const ln_add
     for (uint32_t i = 0; i < w->n_rules; i++) {
         const ln_rule *rule = &w->rules[i];
         const ln_destination *d = &rule->destination;
-        bool explicit = (d->kind == LN_DEST_GROUP && d->group == group) ||
-                        (d->kind == LN_DEST_PREFIX && naive_in_prefix(addr, &d->prefix));
+        bool explicit =
+            (d->kind == LN_DEST_GROUP && d->group == group && d->group != LN_GROUP_PUBLIC) ||
+            (d->kind == LN_DEST_PREFIX && naive_in_prefix(addr, &d->prefix));
         bool covers = (rule->protocols & (LN_PROTOCOL_BIT(LN_TCP) | LN_PROTOCOL_BIT(LN_UDP))) != 0;
         if (explicit && covers && rule->n_ports == 0 && rule->when == 0 &&
             (rule->directions >> LN_EGRESS & 1) != 0) {

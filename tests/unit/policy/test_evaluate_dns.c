@@ -237,7 +237,7 @@ static void test_public_addresses_may_be_answered(void **state)
 static void test_other_addresses_may_not_be_answered(void **state)
 {
     (void)state;
-    ln_policy *policy = POLICY("allow *");
+    ln_policy *policy = POLICY("allow *", "allow public");
     policy->plan.settings.default_egress = LN_ALLOW;
     const char *addrs[] = {"10.0.0.1",
                            "127.0.0.1",
