@@ -31,7 +31,8 @@ describe("a thousand random flows", function()
     math.randomseed(SEED)
     for _ = 1, 4 do
       local text = random_policy()
-      local policy = lunette.load(lab.file(".lua", text))
+      local path = lab.file(".lua", text)
+      local policy = lunette.load(path)
       local lines, want, seen = {}, {}, {}
       while #lines < 250 do
         local address = ADDRESSES[math.random(#ADDRESSES)]:format(math.random(1, 40))
@@ -44,7 +45,7 @@ describe("a thousand random flows", function()
         end
       end
       local mark = lab.mark()
-      local _, result = lab.probe(text, lines, { seconds = 120 })
+      local _, result = lab.probe(path, lines, { seconds = 120 })
       local arrived = {}
       for _, packet in ipairs(lab.since("packets", mark)) do arrived[packet] = true end
       local told = {}

@@ -106,8 +106,8 @@ end
 function M.settle()
   tokens = tokens + 1
   local token = ("token-%d-%d"):format(tokens, os.time())
-  os.execute(("printf %s | nc -u -w0 192.0.2.2 9"):format(token))
-  for _ = 1, 100 do
+  for round = 0, 199 do
+    if round % 20 == 0 then os.execute(("bash -c 'printf %s >/dev/udp/192.0.2.2/9'"):format(token)) end
     if slurp(M.dir .. "/packets.log"):find("sync " .. token, 1, true) then return end
     os.execute "sleep 0.02"
   end

@@ -9,11 +9,11 @@ local V4, V6 = "203.0.113.10", "2001:db8:1::10"
 local function observe(policy, lines)
   local mark = lab.mark()
   local outcomes, result = lab.probe(policy, lines)
-  local seen = {}
+  local counts, seen = {}, {}
+  for _, packet in ipairs(lab.since("packets", mark)) do counts[packet] = (counts[packet] or 0) + 1 end
   for i, line in ipairs(lines) do
     local protocol, address, port = line:match "^(%S+) (%S+) ?(%d*)"
-    port = port == "" and "0" or port
-    seen[i] = #lab.since("packets", mark, ("%s %s %s"):format(protocol, address, port))
+    seen[i] = counts[("%s %s %s"):format(protocol, address, port == "" and "0" or port)] or 0
   end
   return outcomes, seen, result
 end

@@ -102,7 +102,7 @@ print("whole")]] .. "'")
   it("clones a repository over HTTPS", function()
     lab.host([[cd "$LAB/files" && git init -q -b main src && cd src && git config user.email a@b && git config user.name a &&
       seq 100000 > numbers && git add . && git commit -qm one && cd .. && git clone -q --bare src src.git && cd src.git && git update-server-info]])
-    local result = lab.guest("public-only", ("cd $(mktemp -d) && git -c http.sslCAInfo=%s clone -q https://git.example/src.git && cd src && git log --oneline | wc -l && tail -1 numbers"):format(CA))
+    local result = lab.guest("public-only", ("cd $(mktemp -d) && GIT_SSL_CAINFO=%s git clone -q https://git.example/src.git && cd src && git log --oneline | wc -l && tail -1 numbers"):format(CA))
     assert.equal("1\n100000\n", result.out, result.err)
   end)
 end)
