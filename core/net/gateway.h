@@ -7,6 +7,7 @@
 #include "flow/admission.h"
 #include "flow/table.h"
 #include "lunette/gateway.h"
+#include "net/host_socket.h"
 #include "net/loop.h"
 #include "packet/build.h"
 #include "packet/fragments.h"
@@ -47,9 +48,10 @@ struct ln_gateway {
     struct tcp_link tcp;
     struct tcp_flow *tcp_ready, *tcp_ready_last; /* queue of flows that go on in the next turn */
     uint32_t turns;
-    bool peek_offset; /* SO_PEEK_OFF works for TCP (Linux 6.9) */
-    uint8_t *scratch; /* HOST_SOCKET_SCRATCH bytes; NULL where peek_offset */
-    uint8_t *frame;   /* TCP_FRAME_MAX bytes: segments to the guest are built here */
+    struct host_kernel kernel;
+    uint8_t
+        *scratch;   /* HOST_SOCKET_SCRATCH bytes; NULL where the kernel keeps an offset of peeks */
+    uint8_t *frame; /* TCP_FRAME_MAX bytes: segments to the guest are built here */
     struct fragments *fragments;
     struct datagrams *datagrams;
     struct name_service *names;

@@ -11,6 +11,11 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
+enum {
+    SEND_BUFFER = 2 << 20,      /* bytes asked for */
+    SEND_BUFFER_WORTH = 1 << 20 /* with less, the kernel's tuning gets further */
+};
+
 static void set_option(int fd, int level, int option, int value)
 {
     /* Options only make a connection better; one without them still works. */
@@ -29,9 +34,30 @@ static bool family_has_peek_offset(int family)
     return has;
 }
 
-bool host_socket_probe_peek_offset(void)
+/* The guest is offered what the send buffer has room for. The kernel's tuning starts it at some
+ * 10 KiB, and lets it grow only where a writer has found it full, which the window prevents; so a
+ * large one is asked for from the start, where net.core.wmem_max allows that. */
+static int probe_send_buffer(void)
 {
-    return family_has_peek_offset(AF_INET) && family_has_peek_offset(AF_INET6);
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (fd < 0) {
+        return 0;
+    }
+    int size = SEND_BUFFER;
+    socklen_t len = sizeof(size);
+    set_option(fd, SOL_SOCKET, SO_SNDBUF, size);
+    int r = getsockopt(fd, SOL_SOCKET, SO_SNDBUF, &size, &len);
+    close(fd);
+    /* The kernel doubles what it is asked for, or caps it. */
+    return r == 0 && size >= SEND_BUFFER_WORTH ? SEND_BUFFER : 0;
+}
+
+void host_socket_probe(struct host_kernel *ret)
+{
+    *ret = (struct host_kernel){
+        .peek_offset = family_has_peek_offset(AF_INET) && family_has_peek_offset(AF_INET6),
+        .send_buffer = probe_send_buffer(),
+    };
 }
 
 static socklen_t sockaddr_of(const ln_addr *addr, uint16_t port, struct sockaddr_storage *ret)
@@ -73,12 +99,16 @@ int host_socket_error(const struct host_socket *s)
     return getsockopt(s->fd, SOL_SOCKET, SO_ERROR, &err, &len) != 0 ? -errno : -err;
 }
 
-void host_socket_connected(struct host_socket *s, uint32_t keepalive_s, bool peek_offset)
+void host_socket_connected(struct host_socket *s, uint32_t keepalive_s,
+                           const struct host_kernel *kernel)
 {
-    s->peek_offset = peek_offset;
+    s->peek_offset = kernel->peek_offset;
     s->peek_at = 0;
-    if (peek_offset) {
+    if (kernel->peek_offset) {
         set_option(s->fd, SOL_SOCKET, SO_PEEK_OFF, 0);
+    }
+    if (kernel->send_buffer != 0) {
+        set_option(s->fd, SOL_SOCKET, SO_SNDBUF, kernel->send_buffer);
     }
     /* The guest's own stack has decided what makes a segment. */
     set_option(s->fd, IPPROTO_TCP, TCP_NODELAY, 1);

@@ -23,8 +23,12 @@ struct host_socket {
 #define HOST_SOCKET_SCRATCH  (64u << 10)  /* bytes of it */
 #define HOST_SOCKET_PEEK_MAX (512u << 10) /* the largest offset then */
 
-/* Whether this kernel has SO_PEEK_OFF for TCP in both families (Linux 6.11). */
-bool host_socket_probe_peek_offset(void);
+/* What this kernel can do for such sockets. */
+struct host_kernel {
+    bool peek_offset; /* SO_PEEK_OFF for TCP in both families (Linux 6.11) */
+    int send_buffer;  /* bytes to ask for as SO_SNDBUF; 0: the kernel's own tuning does better */
+};
+void host_socket_probe(struct host_kernel *ret);
 
 /* Starts connecting, without waiting. Returns 0, also when it is connected already: either way the
  * descriptor becomes writable once the outcome is known; or -errno. Whether the address may be
@@ -33,7 +37,8 @@ int host_socket_dial(struct host_socket *s, const ln_addr *addr, uint16_t port);
 /* The outcome of connecting, or what ended the connection since: 0 or -errno. */
 int host_socket_error(const struct host_socket *s);
 /* Sets the options of a connected socket; keepalive after `keepalive_s` seconds of silence. */
-void host_socket_connected(struct host_socket *s, uint32_t keepalive_s, bool peek_offset);
+void host_socket_connected(struct host_socket *s, uint32_t keepalive_s,
+                           const struct host_kernel *kernel);
 /* Writes what fits. Returns how many bytes (0: full), or -errno. */
 ssize_t host_socket_write(const struct host_socket *s, const uint8_t *data, size_t len);
 /* How many bytes a write would take now, rather less than more. */

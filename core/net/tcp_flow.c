@@ -650,7 +650,7 @@ static void end_denied(struct tcp_flow *f)
 static void connected(struct tcp_flow *f)
 {
     f->far = FAR_CONNECTED;
-    host_socket_connected(&f->host, limits_of(f)->tcp_keepalive_ms / 1000, f->gw->peek_offset);
+    host_socket_connected(&f->host, limits_of(f)->tcp_keepalive_ms / 1000, &f->gw->kernel);
     timer_cancel(&f->gw->loop.timers, &f->timer);
     if (f->ep.state == TCP_OPENING) {
         tcp_connected(&f->ep);

@@ -365,14 +365,14 @@ static void offer_window(struct tcp_endpoint *ep)
     }
     uint32_t left = tcp_window_left(ep);
     uint32_t space = tcp_space(ep);
-    if (space >= 2u * ep->mss) {
+    if (space >= tcp_window_step(ep)) {
         ep->watch_round = 0;
     }
     if (ep->starved) {
         if (space > 0) {
             tcp_ask_again(ep);
         }
-    } else if (space > left && (space - left >= 2u * ep->mss || left == 0)) {
+    } else if (space > left && (space - left >= tcp_window_step(ep) || left == 0)) {
         tcp_owe_ack(ep);
     }
 }
@@ -387,7 +387,7 @@ void tcp_far_writable(struct tcp_endpoint *ep)
 /* While the window is (nearly) closed, the far side's space is looked at after 1, 2, 4 … 64 ms. */
 static void watch_space(struct tcp_endpoint *ep)
 {
-    bool narrow = tcp_window_left(ep) < 2u * ep->mss;
+    bool narrow = tcp_window_left(ep) < tcp_window_step(ep);
     if (ep->state == TCP_OPEN && !ep->guest_fin && (narrow || ep->starved)) {
         ep->look_ns = earlier(ep->look_ns, tcp_now(ep) + (MS_NS << ep->watch_round));
         ep->watch_round = (uint8_t)(ep->watch_round + (ep->watch_round < TCP_WATCH_ROUNDS_MAX));

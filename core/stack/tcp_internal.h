@@ -17,11 +17,14 @@
 #define TCP_CHALLENGE_NS     (100 * MS_NS) /* between answers to segments that make no sense */
 #define TCP_WATCH_ROUNDS_MAX 6u            /* doublings of 1 ms between looks at a full far side */
 #define TCP_WINDOW_SCALE     7u            /* windows up to 8 MiB */
-#define TCP_WINDOW_MAX       (65535u << TCP_WINDOW_SCALE) /* offered to the guest, bytes */
-#define TCP_CWND_INITIAL     (1u << 20)    /* bytes: the path is one private link */
-#define TCP_CWND_MAX         (16u << 20)
-#define TCP_MSS_MIN          64u /* less is not believed: headers would be most of the traffic */
-#define TCP_DUPLICATES       3u  /* ACKs that tell of a loss, RFC 5681 section 3.2 */
+/* How much must be gained before a window is offered anew, so that none is silly (RFC 9293 section
+ * 3.8.6.2.2), bytes; less where two segments are less. */
+#define TCP_WINDOW_STEP_MAX (32u << 10)
+#define TCP_WINDOW_MAX      (65535u << TCP_WINDOW_SCALE) /* offered to the guest, bytes */
+#define TCP_CWND_INITIAL    (1u << 20)                   /* bytes: the path is one private link */
+#define TCP_CWND_MAX        (16u << 20)
+#define TCP_MSS_MIN         64u /* less is not believed: headers would be most of the traffic */
+#define TCP_DUPLICATES      3u  /* ACKs that tell of a loss, RFC 5681 section 3.2 */
 
 static inline bool seq_lt(uint32_t a, uint32_t b)
 {
@@ -71,6 +74,8 @@ bool tcp_push(struct tcp_endpoint *ep);
 
 /* The segment size that fits the link's MTU. */
 uint16_t tcp_own_mss(const struct tcp_endpoint *ep);
+/* What a new window has to gain, bytes. */
+uint32_t tcp_window_step(const struct tcp_endpoint *ep);
 /* What can be offered to the guest now, bytes. */
 uint32_t tcp_space(struct tcp_endpoint *ep);
 /* Sends data, and then FIN, as far as the windows and the far side go. Returns 0, or the far side's

@@ -17,6 +17,12 @@ uint16_t tcp_own_mss(const struct tcp_endpoint *ep)
     return (uint16_t)(ep->link->mtu - ip_len(ep->v6) - TCP_LEN);
 }
 
+uint32_t tcp_window_step(const struct tcp_endpoint *ep)
+{
+    uint32_t step = 2u * ep->mss;
+    return step < TCP_WINDOW_STEP_MAX ? step : TCP_WINDOW_STEP_MAX;
+}
+
 uint32_t tcp_space(struct tcp_endpoint *ep)
 {
     size_t space = ep->far->ops->space(ep->far);
@@ -167,8 +173,7 @@ static void renew_window(struct tcp_endpoint *ep)
     }
     uint32_t left = tcp_window_left(ep);
     uint32_t space = tcp_space(ep) >> ep->rcv_scale << ep->rcv_scale;
-    /* Silly windows are not offered: at least two segments, or what there is when that was all. */
-    if (space > left && (space - left >= 2u * ep->mss || left == 0)) {
+    if (space > left && (space - left >= tcp_window_step(ep) || left == 0)) {
         ep->rcv_edge = ep->rcv_nxt + space;
         ep->rcv_wnd = space;
     }
