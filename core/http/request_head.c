@@ -1,5 +1,6 @@
 /* A view of the first request head of a stream. Lines end with LF, CR LF counted as one; everything
- * that would let two readers disagree about the host is refused. */
+ * that would let two readers disagree about the host is refused. Lines are read as they become
+ * whole; what was read of them is in the view. */
 #include "http/request_head.h"
 
 #include <stdbool.h>
@@ -35,27 +36,6 @@ static struct text trim(struct text t)
         t.len--;
     }
     return t;
-}
-
-enum line { LINE_WHOLE, LINE_PARTIAL, LINE_BAD };
-
-/* The next line without its end. A CR that is not part of CR LF, and NUL, are read differently by
- * different servers. */
-static enum line next_line(struct text *rest, struct text *ret)
-{
-    const char *lf = memchr(rest->at, '\n', rest->len);
-    size_t len = lf != NULL ? (size_t)(lf - rest->at) : rest->len;
-    const char *cr = memchr(rest->at, '\r', len);
-    if (memchr(rest->at, '\0', len) != NULL || (cr != NULL && cr != rest->at + len - 1)) {
-        return LINE_BAD;
-    }
-    if (lf == NULL) {
-        return LINE_PARTIAL;
-    }
-    *ret = (struct text){rest->at, cr != NULL ? len - 1 : len};
-    rest->at += len + 1;
-    rest->len -= len + 1;
-    return LINE_WHOLE;
 }
 
 /* Whether the bytes so far can still become "METHOD SP target SP HTTP/version". */
@@ -180,64 +160,97 @@ static struct text target_authority(struct text method, struct text target)
     return (struct text){target.at, 0};
 }
 
-enum request_head request_head_view(const uint8_t *data, size_t len, char name[256])
+/* The request line. */
+static enum request_head read_request_line(struct request_head_view *v, struct text line)
 {
-    struct text rest = {(const char *)data, len};
-    struct text line = {NULL, 0};
-    /* Servers skip empty lines before a request (RFC 9112 section 2.2). */
-    while (rest.len > 0 && (rest.at[0] == '\r' || rest.at[0] == '\n')) {
-        rest.at++;
-        rest.len--;
-    }
-    struct text start = {rest.at, rest.len > 64 ? 64 : rest.len};
-    bool may_be = may_be_request(start);
-    enum line got = next_line(&rest, &line);
-    if (got == LINE_PARTIAL) {
-        return may_be ? REQUEST_HEAD_PARTIAL : REQUEST_HEAD_NOT_HTTP;
-    }
-    if (got == LINE_BAD) {
-        return may_be ? REQUEST_HEAD_BAD : REQUEST_HEAD_NOT_HTTP;
-    }
     struct text method, target;
     if (!split_request_line(line, &method, &target)) {
         return REQUEST_HEAD_NOT_HTTP;
     }
-
-    char host[256] = "";
-    bool have_host = false;
-    for (;;) {
-        got = next_line(&rest, &line);
-        if (got != LINE_WHOLE) {
-            return got == LINE_BAD ? REQUEST_HEAD_BAD : REQUEST_HEAD_PARTIAL;
-        }
-        if (line.len == 0) {
-            break;
-        }
-        const char *colon = memchr(line.at, ':', line.len);
-        if (colon == NULL || colon == line.at || is_blank(line.at[0]) || is_blank(colon[-1])) {
-            return REQUEST_HEAD_BAD; /* folding, or a space before the colon */
-        }
-        size_t key = (size_t)(colon - line.at);
-        if (key != 4 || strncasecmp(line.at, "host", 4) != 0) {
-            continue;
-        }
-        if (have_host) {
-            return REQUEST_HEAD_BAD;
-        }
-        have_host = true;
-        if (!authority_host(trim((struct text){colon + 1, line.len - key - 1}), host)) {
-            return REQUEST_HEAD_BAD;
-        }
-    }
     struct text authority = target_authority(method, target);
-    if (!authority_host(authority, name)) {
+    v->in_fields = true;
+    v->by_target = authority.len > 0;
+    return authority_host(authority, v->name) ? REQUEST_HEAD_PARTIAL : REQUEST_HEAD_BAD;
+}
+
+/* One line of fields. Folding, spaces before the colon and names that are no token are read
+ * differently by different servers. */
+static enum request_head read_field(struct request_head_view *v, struct text line)
+{
+    const char *colon = memchr(line.at, ':', line.len);
+    size_t key = colon == NULL ? 0 : (size_t)(colon - line.at);
+    for (size_t i = 0; i < key; i++) {
+        key = is_token_char((uint8_t)line.at[i]) ? key : 0;
+    }
+    if (key == 0) {
         return REQUEST_HEAD_BAD;
     }
-    if (authority.len > 0 && have_host && strcasecmp(name, host) != 0) {
+    if (key != 4 || strncasecmp(line.at, "host", 4) != 0) {
+        return REQUEST_HEAD_PARTIAL;
+    }
+    char host[256];
+    if (v->have_host || !authority_host(trim((struct text){colon + 1, line.len - key - 1}), host) ||
+        (v->by_target && strcasecmp(v->name, host) != 0)) {
         return REQUEST_HEAD_BAD;
     }
-    if (authority.len == 0) {
-        memcpy(name, host, sizeof(host));
+    v->have_host = true;
+    memcpy(v->name, host, sizeof(host));
+    return REQUEST_HEAD_PARTIAL;
+}
+
+static enum request_head read_line(struct request_head_view *v, struct text line)
+{
+    if (!v->in_fields) {
+        return read_request_line(v, line);
     }
-    return name[0] != '\0' ? REQUEST_HEAD_NAMED : REQUEST_HEAD_UNNAMED;
+    if (line.len == 0) {
+        return v->name[0] != '\0' ? REQUEST_HEAD_NAMED : REQUEST_HEAD_UNNAMED;
+    }
+    return read_field(v, line);
+}
+
+/* Looks on to the end of the line. Returns whether it is there, or sets *ret_bad at a NUL or a CR
+ * that is not part of CR LF, which are read differently by different servers. */
+static bool find_line_end(struct request_head_view *v, const uint8_t *data, size_t len,
+                          bool *ret_bad)
+{
+    *ret_bad = false;
+    for (; v->seen < len; v->seen++) {
+        uint8_t c = data[v->seen];
+        bool after_cr = v->seen > v->line && data[v->seen - 1] == '\r';
+        if (c == '\n') {
+            return true;
+        }
+        if (c == '\0' || after_cr) {
+            *ret_bad = true;
+            return false;
+        }
+    }
+    return false;
+}
+
+enum request_head request_head_look(struct request_head_view *v, const uint8_t *data, size_t len)
+{
+    enum request_head found = REQUEST_HEAD_PARTIAL;
+    /* Servers skip empty lines before a request (RFC 9112 section 2.2). */
+    while (v->seen < len && v->seen == v->line && !v->in_fields &&
+           (data[v->seen] == '\r' || data[v->seen] == '\n')) {
+        v->line = ++v->seen;
+    }
+    while (found == REQUEST_HEAD_PARTIAL) {
+        bool bad;
+        const char *at = (const char *)data + v->line;
+        bool whole = find_line_end(v, data, len, &bad);
+        if (!whole) {
+            size_t there = v->seen - v->line + bad;
+            struct text start = {at, there > 64 ? 64 : there};
+            bool may_be = v->in_fields || may_be_request(start);
+            return !may_be ? REQUEST_HEAD_NOT_HTTP : bad ? REQUEST_HEAD_BAD : REQUEST_HEAD_PARTIAL;
+        }
+        size_t line_len = v->seen - v->line;
+        line_len -= line_len > 0 && at[line_len - 1] == '\r';
+        v->line = ++v->seen;
+        found = read_line(v, (struct text){at, line_len});
+    }
+    return found;
 }

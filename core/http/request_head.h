@@ -3,6 +3,7 @@
 #ifndef LN_HTTP_REQUEST_HEAD_H
 #define LN_HTTP_REQUEST_HEAD_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -14,9 +15,21 @@ enum request_head {
     REQUEST_HEAD_BAD /* two answers to "which host", or a shape that servers read differently */
 };
 
-/* Looks at the first bytes of a stream (RFC 9112 sections 2 and 3, RFC 9110 section 7.2). For
- * REQUEST_HEAD_NAMED the host is written to `name`, without port, as sent, terminated. Stricter
- * than servers are: what two servers may read differently is BAD. */
-enum request_head request_head_view(const uint8_t *data, size_t len, char name[256]);
+/* How far a head was read. Zero-initialise to start. */
+struct request_head_view {
+    size_t line;    /* where the current line starts */
+    size_t seen;    /* bytes that were looked at */
+    bool in_fields; /* behind the request line */
+    bool have_host; /* a Host field was there */
+    bool by_target; /* the target has an authority, which is `name` */
+    char name[256]; /* without port, as sent, terminated; "" where it is none */
+};
+
+/* Looks at the first `len` bytes of a stream (RFC 9112 sections 2 and 3, RFC 9110 section 7.2).
+ * Call it again with the same bytes and more of them while it is REQUEST_HEAD_PARTIAL: a line is
+ * read once. For REQUEST_HEAD_NAMED the host is view->name. Stricter than servers are: what two
+ * servers may read differently is BAD. */
+enum request_head request_head_look(struct request_head_view *view, const uint8_t *data,
+                                    size_t len);
 
 #endif

@@ -3,9 +3,6 @@
 
 #include <string.h>
 
-#include "http/request_head.h"
-#include "tls/client_hello.h"
-
 static enum first_flight named(const char *raw, char name[LN_NAME_MAX + 1])
 {
     ln_addr addr;
@@ -16,37 +13,39 @@ static enum first_flight named(const char *raw, char name[LN_NAME_MAX + 1])
                                                                : FIRST_FLIGHT_BAD;
 }
 
-static enum first_flight view_http(const uint8_t *data, size_t len, char name[LN_NAME_MAX + 1])
+static enum first_flight look_for_host(struct request_head_view *head, const uint8_t *data,
+                                       size_t len, char name[LN_NAME_MAX + 1])
 {
-    char raw[256];
-    switch (request_head_view(data, len, raw)) {
+    switch (request_head_look(head, data, len)) {
     case REQUEST_HEAD_PARTIAL:
         return FIRST_FLIGHT_PARTIAL;
     case REQUEST_HEAD_NOT_HTTP:
     case REQUEST_HEAD_UNNAMED:
         return FIRST_FLIGHT_UNNAMED;
     case REQUEST_HEAD_NAMED:
-        return named(raw, name);
+        return named(head->name, name);
     case REQUEST_HEAD_BAD:
         break;
     }
     return FIRST_FLIGHT_BAD;
 }
 
-enum first_flight first_flight_view(const uint8_t *data, size_t len, char name[LN_NAME_MAX + 1],
-                                    bool *ret_is_host, bool *ret_is_tls)
+enum first_flight first_flight_look(struct first_flight_view *view, const uint8_t *data, size_t len,
+                                    char name[LN_NAME_MAX + 1], bool *ret_is_host)
 {
-    char raw[256];
-    enum client_hello hello = client_hello_view(data, len, raw);
-    *ret_is_tls = hello != CLIENT_HELLO_NOT_TLS;
-    *ret_is_host = !*ret_is_tls;
-    switch (hello) {
+    *ret_is_host = view->is_http;
+    if (view->is_http) {
+        return look_for_host(&view->head, data, len, name);
+    }
+    view->is_tls = len > 0;
+    switch (client_hello_look(&view->hello, data, len)) {
     case CLIENT_HELLO_PARTIAL:
         return FIRST_FLIGHT_PARTIAL;
     case CLIENT_HELLO_NOT_TLS:
-        return view_http(data, len, name);
+        *view = (struct first_flight_view){.is_http = true};
+        return first_flight_look(view, data, len, name, ret_is_host);
     case CLIENT_HELLO_NAMED:
-        return named(raw, name);
+        return named(view->hello.name, name);
     case CLIENT_HELLO_UNNAMED:
         return FIRST_FLIGHT_UNNAMED;
     case CLIENT_HELLO_BAD:

@@ -69,6 +69,7 @@ struct tcp_flow {
     struct watch watch;
     struct timer timer; /* of dialling, or of the first flight */
     struct kept kept;
+    struct first_flight_view first;
     uint64_t first_ns;     /* when the first flight began; 0: not yet */
     struct tcp_flow *next; /* in gw->tcp_ready */
     uint32_t turn;         /* in which `share` was given */
@@ -433,14 +434,14 @@ static bool time_first_flight(struct tcp_flow *f, bool is_tls)
 static bool look(struct tcp_flow *f, const uint8_t *data, size_t len)
 {
     char name[LN_NAME_MAX + 1];
-    bool is_host, is_tls;
-    enum first_flight found = first_flight_view(data, len, name, &is_host, &is_tls);
+    bool is_host;
+    enum first_flight found = first_flight_look(&f->first, data, len, name, &is_host);
     switch (found) {
     case FIRST_FLIGHT_PARTIAL:
-        if (len >= most_kept(f, is_tls)) {
+        if (len >= most_kept(f, f->first.is_tls)) {
             return deny_unread(f, "first_flight_too_long");
         }
-        return time_first_flight(f, is_tls) || deny_unread(f, "out_of_memory");
+        return time_first_flight(f, f->first.is_tls) || deny_unread(f, "out_of_memory");
     case FIRST_FLIGHT_BAD:
         return deny_unread(f, "first_flight_malformed");
     case FIRST_FLIGHT_NAMED:

@@ -1,198 +1,214 @@
-/* A view of a TLS ClientHello. The handshake message may be split over any number of records, so
- * that it is read through a cursor that steps over record headers, never through a reassembled
- * copy. */
+/* A view of a TLS ClientHello.
+ *
+ * The hello is a row of numbers with bytes to pass over between them. The reader goes from number
+ * to number: `skip` bytes first, then `missing` bytes of the number, then act() decides what comes
+ * next. Between any two bytes it can stop and go on later. Record headers are stepped over
+ * underneath, so that the message may be split anywhere. */
 #include "tls/client_hello.h"
 
-#include <stdbool.h>
 #include <string.h>
 
 #include "base/bytes.h"
 
 enum {
     RECORD_HANDSHAKE = 22,
+    RECORD_HEAD = 5,
     RECORD_MAX = 16384 + 256, /* what implementations take, RFC 8446 section 5.1 and 5.2 */
     HANDSHAKE_CLIENT_HELLO = 1,
     HELLO_MAX = 65536,
     EXTENSION_SERVER_NAME = 0,
-    NAME_TYPE_HOST = 0
+    NAME_TYPE_HOST = 0,
+    NAME_HEAD = 5 /* length of the list, type and length of the name */
 };
 
-/* Reads the payload of consecutive handshake records. */
-struct cursor {
-    struct reader raw;    /* records not entered yet */
-    struct reader record; /* the rest of the current one */
-    bool partial;         /* ran out of bytes: more may come */
-    bool bad;
+enum field {
+    FIELD_HANDSHAKE, /* type and length of the message */
+    FIELD_SESSION,   /* length of legacy_session_id, … */
+    FIELD_CIPHERS,
+    FIELD_COMPRESSION,
+    FIELD_EXTENSIONS,
+    FIELD_EXTENSION, /* type and length */
+    FIELD_NAME,      /* NAME_HEAD; the name follows */
+    FIELD_END        /* nothing more to read */
 };
 
-static bool enter_record(struct cursor *c)
+static enum client_hello ended(const struct client_hello_view *v)
 {
-    if (reader_left(&c->raw) == 0) {
-        c->partial = true;
-        return false;
-    }
-    const uint8_t *head = c->raw.at;
-    size_t have = reader_left(&c->raw);
-    /* What is there of the header must already be right: a stream that cannot become TLS is not
-     * waited for. */
-    if (head[0] != RECORD_HANDSHAKE || (have > 1 && head[1] != 3)) {
-        c->bad = true;
-        return false;
-    }
-    if (have < 5) {
-        c->partial = true;
-        return false;
-    }
-    size_t length = get_be16(head + 3);
-    if (length == 0 || length > RECORD_MAX) {
-        c->bad = true;
-        return false;
-    }
-    reader_skip(&c->raw, 5);
-    size_t there = length < reader_left(&c->raw) ? length : reader_left(&c->raw);
-    c->record = reader_sub(&c->raw, there);
-    return true;
+    return v->name_len > 0 ? CLIENT_HELLO_NAMED : CLIENT_HELLO_UNNAMED;
 }
 
-static uint8_t take(struct cursor *c)
-{
-    while (!c->partial && !c->bad && reader_left(&c->record) == 0) {
-        enter_record(c);
-    }
-    return c->partial || c->bad ? 0 : reader_u8(&c->record);
-}
+/* ---- records ---- */
 
-static uint32_t take_number(struct cursor *c, int bytes)
+/* Steps over the next record header. What is there of it must already be right: a stream that
+ * cannot become a hello is not waited for. PARTIAL also means that it was stepped over. */
+static enum client_hello enter_record(struct client_hello_view *v, const uint8_t *data, size_t len)
 {
-    uint32_t v = 0;
-    while (bytes-- > 0) {
-        v = v << 8 | take(c);
-    }
-    return v;
-}
-
-static void skip(struct cursor *c, uint32_t len)
-{
-    while (len > 0 && !c->partial && !c->bad) {
-        if (reader_left(&c->record) == 0) {
-            enter_record(c);
-            continue;
-        }
-        size_t step = reader_left(&c->record) < len ? reader_left(&c->record) : len;
-        reader_skip(&c->record, step);
-        len -= (uint32_t)step;
-    }
-}
-
-/* A length-prefixed block must fit what is left of the block around it. */
-static uint32_t take_block(struct cursor *c, int bytes, uint32_t *left)
-{
-    uint32_t length = 0;
-    if (*left < (uint32_t)bytes) {
-        c->bad = true;
-        return 0;
-    }
-    length = take_number(c, bytes);
-    *left -= (uint32_t)bytes;
-    if (!c->partial && length > *left) {
-        c->bad = true;
-        return 0;
-    }
-    *left -= length;
-    return length;
-}
-
-/* The server_name extension: a list that holds exactly one host_name (RFC 6066 allows one of each
- * type, and no other type was ever defined). */
-static bool read_server_name(struct cursor *c, uint32_t left, char name[256])
-{
-    uint32_t list = take_block(c, 2, &left);
-    if (left != 0 || list < 3) {
-        c->bad = true;
-        return false;
-    }
-    uint32_t type = take(c);
-    list--;
-    uint32_t length = take_block(c, 2, &list);
-    if (type != NAME_TYPE_HOST || list != 0 || length == 0 || length > 255) {
-        c->bad = !c->partial || c->bad;
-        return false;
-    }
-    for (uint32_t i = 0; i < length; i++) {
-        name[i] = (char)take(c);
-        if (name[i] == '\0') {
-            c->bad = !c->partial;
-            return false;
-        }
-    }
-    name[length] = '\0';
-    return true;
-}
-
-/* Everything behind the handshake header. Returns whether a name was found. */
-static bool read_hello(struct cursor *c, uint32_t left, char name[256])
-{
-    bool named = false;
-    bool seen = false;
-    if (left < 34) {
-        c->bad = true;
-        return false;
-    }
-    skip(c, 34); /* legacy_version, random */
-    left -= 34;
-    skip(c, take_block(c, 1, &left)); /* legacy_session_id */
-    skip(c, take_block(c, 2, &left)); /* cipher_suites */
-    skip(c, take_block(c, 1, &left)); /* legacy_compression_methods */
-    if (left == 0 || c->partial || c->bad) {
-        return false; /* TLS 1.2 may do without extensions */
-    }
-    uint32_t extensions = take_block(c, 2, &left);
-    c->bad = c->bad || left != 0;
-    while (extensions > 0 && !c->partial && !c->bad) {
-        if (extensions < 4) {
-            c->bad = true;
-            break;
-        }
-        uint32_t type = take_number(c, 2);
-        extensions -= 2;
-        uint32_t length = take_block(c, 2, &extensions);
-        if (type != EXTENSION_SERVER_NAME) {
-            skip(c, length);
-            continue;
-        }
-        c->bad =
-            c->bad || (seen && !c->partial); /* two of them: which one would the server take? */
-        seen = true;
-        if (!c->partial && !c->bad) {
-            named = read_server_name(c, length, name);
-        }
-    }
-    return named;
-}
-
-enum client_hello client_hello_view(const uint8_t *data, size_t len, char name[256])
-{
-    struct cursor c = {.raw = reader_of(data, len)};
-    if (len == 0) {
-        return CLIENT_HELLO_PARTIAL;
-    }
-    if (data[0] != RECORD_HANDSHAKE || (len > 1 && data[1] != 3)) {
-        return CLIENT_HELLO_NOT_TLS;
-    }
-    uint8_t type = take(&c);
-    uint32_t length = take_number(&c, 3);
-    bool named = false;
-    if (!c.partial && !c.bad) {
-        if (type != HANDSHAKE_CLIENT_HELLO || length > HELLO_MAX) {
-            return CLIENT_HELLO_BAD;
-        }
-        named = read_hello(&c, length, name);
-    }
-    if (c.bad) {
+    const uint8_t *head = data + v->at;
+    size_t have = len - v->at;
+    if ((have > 0 && head[0] != RECORD_HANDSHAKE) || (have > 1 && head[1] != 3)) {
         return CLIENT_HELLO_BAD;
     }
-    if (c.partial) {
+    if (have < RECORD_HEAD) {
         return CLIENT_HELLO_PARTIAL;
     }
-    return named ? CLIENT_HELLO_NAMED : CLIENT_HELLO_UNNAMED;
+    v->record_left = get_be16(head + 3);
+    if (v->record_left == 0 || v->record_left > RECORD_MAX) {
+        return CLIENT_HELLO_BAD;
+    }
+    v->at += RECORD_HEAD;
+    return CLIENT_HELLO_PARTIAL;
+}
+
+/* Takes up to `most` bytes that lie together. Returns how many; 0 when none have come yet. */
+static uint32_t take(struct client_hello_view *v, size_t len, uint32_t most)
+{
+    size_t have = len - v->at < v->record_left ? len - v->at : v->record_left;
+    uint32_t n = have < most ? (uint32_t)have : most;
+    v->at += n;
+    v->record_left -= n;
+    return n;
+}
+
+/* ---- fields ---- */
+
+/* The next number is of `bytes` bytes. Returns false when the hello has no room for it. */
+static bool want(struct client_hello_view *v, enum field field, uint8_t bytes)
+{
+    v->field = (uint8_t)field;
+    v->number = 0;
+    v->missing = bytes;
+    if (v->left < bytes) {
+        return false;
+    }
+    v->left -= bytes;
+    return true;
+}
+
+/* The next `bytes` bytes are passed over. */
+static bool pass(struct client_hello_view *v, uint32_t bytes)
+{
+    if (v->left < bytes) {
+        return false;
+    }
+    v->left -= bytes;
+    v->skip = bytes;
+    return true;
+}
+
+static bool next_extension(struct client_hello_view *v)
+{
+    return v->left == 0 ? want(v, FIELD_END, 0) : want(v, FIELD_EXTENSION, 4);
+}
+
+static bool act_on_handshake(struct client_hello_view *v)
+{
+    v->left = v->number & 0xffffff;
+    return v->number >> 24 == HANDSHAKE_CLIENT_HELLO && v->left <= HELLO_MAX &&
+           pass(v, 34) && /* legacy_version, random */
+           want(v, FIELD_SESSION, 1);
+}
+
+static bool act_on_extension(struct client_hello_view *v)
+{
+    uint32_t type = (uint32_t)(v->number >> 16);
+    v->extension = (uint16_t)v->number;
+    if (type != EXTENSION_SERVER_NAME) {
+        return pass(v, v->extension) && next_extension(v);
+    }
+    if (v->seen || v->extension < NAME_HEAD || v->extension > v->left) {
+        return false; /* of two, which one would the server take? */
+    }
+    v->seen = true;
+    return want(v, FIELD_NAME, NAME_HEAD);
+}
+
+/* A list that holds exactly one host_name (RFC 6066 allows one of each type, and no other type was
+ * ever defined). */
+static bool act_on_name(struct client_hello_view *v)
+{
+    uint32_t list = (uint32_t)(v->number >> 24);
+    uint32_t type = v->number >> 16 & 0xff;
+    uint32_t length = v->number & 0xffff;
+    if (list + 2 != v->extension || type != NAME_TYPE_HOST || length + 3 != list || length == 0 ||
+        length > 255) {
+        return false;
+    }
+    v->name_left = (uint8_t)length;
+    v->left -= length; /* it fits: the extension did */
+    return next_extension(v);
+}
+
+/* A number is complete. Returns false when it cannot be. */
+static bool act(struct client_hello_view *v)
+{
+    switch ((enum field)v->field) {
+    case FIELD_HANDSHAKE:
+        return act_on_handshake(v);
+    case FIELD_SESSION:
+        return pass(v, (uint32_t)v->number) && want(v, FIELD_CIPHERS, 2);
+    case FIELD_CIPHERS:
+        return pass(v, (uint32_t)v->number) && want(v, FIELD_COMPRESSION, 1);
+    case FIELD_COMPRESSION: /* TLS 1.2 may do without extensions */
+        return pass(v, (uint32_t)v->number) &&
+               (v->left == 0 ? want(v, FIELD_END, 0) : want(v, FIELD_EXTENSIONS, 2));
+    case FIELD_EXTENSIONS:
+        return v->number == v->left && next_extension(v);
+    case FIELD_EXTENSION:
+        return act_on_extension(v);
+    case FIELD_NAME:
+        return act_on_name(v);
+    case FIELD_END:
+        break;
+    }
+    return true;
+}
+
+/* Reads on in the current record. Returns false when what is there cannot be. */
+static bool read_on(struct client_hello_view *v, const uint8_t *data, size_t len)
+{
+    const uint8_t *from = data + v->at;
+    if (v->name_left > 0) {
+        uint32_t n = take(v, len, v->name_left);
+        memcpy(v->name + v->name_len, from, n);
+        v->name_len = (uint8_t)(v->name_len + n);
+        v->name_left = (uint8_t)(v->name_left - n);
+        return memchr(from, '\0', n) == NULL;
+    }
+    if (v->skip > 0) {
+        v->skip -= take(v, len, v->skip);
+        return true;
+    }
+    for (uint32_t n = take(v, len, v->missing); n > 0; n--) {
+        v->number = v->number << 8 | *from++;
+        v->missing--;
+    }
+    return v->missing > 0 || act(v);
+}
+
+static bool is_finished(const struct client_hello_view *v)
+{
+    return v->field == FIELD_END && v->skip == 0 && v->name_left == 0;
+}
+
+enum client_hello client_hello_look(struct client_hello_view *v, const uint8_t *data, size_t len)
+{
+    if (v->at == 0) {
+        if (len > 0 && (data[0] != RECORD_HANDSHAKE || (len > 1 && data[1] != 3))) {
+            return CLIENT_HELLO_NOT_TLS;
+        }
+        v->field = FIELD_HANDSHAKE;
+        v->missing = 4;
+    }
+    while (!is_finished(v)) {
+        if (v->record_left == 0 && enter_record(v, data, len) == CLIENT_HELLO_BAD) {
+            return CLIENT_HELLO_BAD;
+        }
+        if (v->record_left == 0 || v->at == len) {
+            return CLIENT_HELLO_PARTIAL;
+        }
+        if (!read_on(v, data, len)) {
+            return CLIENT_HELLO_BAD;
+        }
+    }
+    return ended(v);
 }
