@@ -98,9 +98,9 @@ static void port_deliver(struct slirp_port *port, const uint8_t *data, size_t le
         };
         port->let_in = host->callbacks.receive(host->callbacks.user, &datagram);
     }
-    if (port->let_in) {
-        memcpy(host->frame, data, len);
-        host->callbacks.deliver(host->callbacks.user, host->frame, len);
+    if (port->let_in) { /* without the padding that libslirp may have put */
+        memcpy(host->frame, data, packet.frame_len);
+        host->callbacks.deliver(host->callbacks.user, host->frame, packet.frame_len);
     }
 }
 

@@ -205,6 +205,7 @@ static void test_empty_datagram_passes_both_ways(void **state)
     assert_int_equal(echo_back(server, &from), 0);
     turns(f, &f->n_delivered, 1);
     assert_int_equal(f->received.payload_len, 0);
+    assert_int_equal(f->frame_len, ETH_LEN + IPV4_LEN + UDP_LEN); /* not padded */
     slirp_port_close(port);
     close(server);
 }
