@@ -51,18 +51,23 @@ static void push_library(lua_State *L, lua_CFunction open, const char *const *na
 
 /* ---- functions of the base library that are other than usual ---- */
 
-/* An error of the sandbox itself, which no pcall may swallow. */
-static bool is_fatal(lua_State *L, int status)
+/* What no pcall may swallow: the sandbox's own errors. */
+static void raise_if_fatal(lua_State *L, int status)
 {
     const struct budget *budget = budget_current(L);
-    return status == LUA_ERRMEM || (budget != NULL && budget->spent != NULL);
+    if (budget != NULL && budget->spent != NULL) {
+        luaL_error(L, "%s", budget->spent);
+    }
+    if (status == LUA_ERRMEM) {
+        lua_error(L);
+    }
 }
 
 static int protected_call(lua_State *L, int arguments, int handler)
 {
     int status = lua_pcall(L, arguments, LUA_MULTRET, handler);
-    if (status != LUA_OK && is_fatal(L, status)) {
-        return lua_error(L);
+    if (status != LUA_OK) {
+        raise_if_fatal(L, status);
     }
     lua_pushboolean(L, status == LUA_OK);
     lua_replace(L, 1);

@@ -14,15 +14,16 @@ static const char loaded_key = 0; /* its address is the key of the table of load
 static const char loading = 0;    /* stands in that table for a module that is being loaded */
 
 /* Plain names with dots between them: no way to another directory. */
-static bool is_plain(const char *name)
+static bool is_plain(const char *name, size_t len)
 {
     static const char letters[] =
         "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-";
+    const char *end = name + len; /* a NUL may stand before it */
     size_t label;
     while ((label = strspn(name, letters)) > 0 && name[label] == '.') {
         name += label + 1;
     }
-    return label > 0 && name[label] == '\0';
+    return label > 0 && name + label == end;
 }
 
 static bool is_own(const char *name)
@@ -108,8 +109,9 @@ static void push_loaded(lua_State *L)
 
 int sandbox_require(lua_State *L)
 {
-    const char *name = luaL_checkstring(L, 1);
-    if (!is_plain(name)) {
+    size_t len;
+    const char *name = luaL_checklstring(L, 1, &len);
+    if (!is_plain(name, len)) {
         return luaL_error(L, "module '%s': only names with dots between them are looked for", name);
     }
     lua_settop(L, 1);

@@ -12,7 +12,7 @@
 
 #include "luabind/budget.h"
 
-enum { DEPTH_MAX = 200, STEPS_A_CHARGE = 128 };
+enum { DEPTH_MAX = 200, STEPS_A_CHARGE = 128, STEP_COST = 2 /* instructions */ };
 
 static const char *match(struct pattern *m, const char *s, const char *p);
 
@@ -20,8 +20,7 @@ static void count_steps(struct pattern *m, size_t steps)
 {
     m->steps += steps;
     if (m->steps >= STEPS_A_CHARGE) {
-        budget_charge(m->L, m->steps);
-        m->steps = 0;
+        pattern_done(m);
     }
 }
 
@@ -346,7 +345,7 @@ void pattern_init(struct pattern *m, lua_State *L, const char *subject, size_t s
 
 void pattern_done(struct pattern *m)
 {
-    budget_charge(m->L, m->steps);
+    budget_charge(m->L, m->steps * STEP_COST);
     m->steps = 0;
 }
 

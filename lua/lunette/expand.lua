@@ -1,12 +1,11 @@
 --- From a configuration as people write it to the plain table that is validated: chains, lists in
---- lists, one-line rules and presets become plain rules. Everything else, mistakes included, is passed
---- on as it is; validation tells all of them at once.
+--- lists and one-line rules become plain rules. Everything else, mistakes included, is passed on as
+--- it is; validation tells all of them at once.
 ---
 --- Positions travel beside the tables, not in them: a mark says where a table and its fields are
 --- written.
 
 local locate = require "lunette.locate"
-local presets = require "lunette.presets"
 local profiles = require "lunette.profiles"
 local rules = require "lunette.rules"
 
@@ -44,10 +43,11 @@ function Expansion:mark(value, node, file, line, depth)
   local fields = node and node.fields
   local mark = { file = file, line = node and node.line or line, lines = fields and {} or NO_LINES }
   self.marks[value] = mark
+  for key, child_node in next, fields or NO_LINES do
+    mark.lines[key] = child_node.line
+  end
   for key, child in next, value do
-    local child_node = fields and fields[key]
-    if child_node then mark.lines[key] = child_node.line end
-    self:mark(child, child_node, file, mark.lines[key] or mark.line, depth + 1)
+    self:mark(child, fields and fields[key], file, mark.lines[key] or mark.line, depth + 1)
   end
 end
 
@@ -77,6 +77,12 @@ function Expansion:add_table(rule, origin, file, line)
   self:add(copy, { file = known.file, line = known.line, lines = known.lines, origin = origin })
 end
 
+--- A value that is not a table, for a message.
+local function describe(value)
+  if type(value) == "string" then return (("%q"):format(value):gsub("\\\n", "\\n")) end
+  return type(value) == "number" and tostring(value) or "a " .. type(value)
+end
+
 --- One entry of `rules`, whatever it is.
 function Expansion:add_entry(entry, origin, file, line, depth)
   local parsed = type(entry) == "string" and rules.parse(entry)
@@ -93,8 +99,8 @@ function Expansion:add_entry(entry, origin, file, line, depth)
   elseif type(entry) == "table" then
     self:add_table(entry, origin, file, line)
   else
-    self.list[#self.list + 1] = entry
-    self.scalar_lines[#self.list] = line
+    self:problem({ file = file, line = line }, origin, "it is not a rule", describe(entry),
+      'a chain, a line such as "allow@public:tcp:443", or a table { action =, destination =, … }')
   end
 end
 
@@ -136,31 +142,14 @@ function Expansion:expand_rules(config)
     return
   end
   if type(list) ~= "table" then return end
-  self.list, self.scalar_lines = {}, {}
+  self.list = {}
   self:add_list(list, "rules", 1)
   local mark = self.marks[list] or { lines = NO_LINES }
   for key, value in next, list do
     if math.type(key) ~= "integer" or key < 1 then self.list[key] = value end
   end
-  self.marks[self.list] = { file = mark.file, line = mark.line, lines = self.scalar_lines }
+  self.marks[self.list] = { file = mark.file, line = mark.line, lines = NO_LINES }
   config.rules = self.list
-end
-
---- Replaces `policy = "NAME"` by what the preset stands for, where nothing stands in its way.
-function Expansion:expand_preset(config, mark)
-  local name = rawget(config, "policy")
-  local preset = type(name) == "string" and presets[name]
-  if not preset or config.rules ~= nil or config.default_egress ~= nil or config.default_ingress ~= nil then
-    return
-  end
-  config.policy = nil
-  local line = mark.lines.policy or mark.line
-  if mark.lines == NO_LINES then mark.lines = {} end
-  for key, value in next, preset() do
-    config[key] = value
-    mark.lines[key] = line
-    self:mark(value, nil, mark.file, line, 1)
-  end
 end
 
 --- Expands a configuration.
@@ -177,15 +166,13 @@ function M.expand(config, at)
   end
   if type(config) ~= "table" then return config, self.marks, self.problems end
   self:mark(config, at.node, at.file, at.line, 0)
-  local mark = self.marks[config]
   local expanded = {}
   if profiles.is_profiles(config) then
     expanded.rules = config
   else
     for key, value in next, config do expanded[key] = value end
   end
-  self.marks[expanded] = mark
-  self:expand_preset(expanded, mark)
+  self.marks[expanded] = self.marks[config]
   self:expand_rules(expanded)
   return expanded, self.marks, self.problems
 end
