@@ -1,4 +1,5 @@
 std = "lua54"
 max_line_length = 120
 files["tests/spec/**/*.lua"] = { std = "lua54+busted" }
+files["policies/*.lua"] = { read_globals = { "env" } }
 files["policies/*_spec.lua"] = { std = "lua54+busted" }

@@ -68,12 +68,17 @@ local function quote(word) return "'" .. tostring(word):gsub("'", "'\\''") .. "'
 ---@field out string
 ---@field err string
 
---- Runs the program `lunette`.
----@param ... string
+--- Runs the program `lunette`. A table before the arguments holds variables for its environment.
+---@param ... string|table<string, string>
 ---@return support.Result
 function M.lunette(...)
-  local words = { quote(M.build .. "/lunette") }
-  for i, word in ipairs { ... } do words[i + 1] = quote(word) end
+  local arguments = { ... }
+  local words = { "env" }
+  if type(arguments[1]) == "table" then
+    for name, value in pairs(table.remove(arguments, 1)) do words[#words + 1] = quote(name .. "=" .. value) end
+  end
+  words[#words + 1] = quote(M.build .. "/lunette")
+  for _, word in ipairs(arguments) do words[#words + 1] = quote(word) end
   local directory = M.directory()
   local out, err = directory .. "/out", directory .. "/err"
   local _, _, status = os.execute(("%s >%s 2>%s </dev/null"):format(table.concat(words, " "), out, err))
