@@ -87,11 +87,18 @@ static void search_names(const struct evaluation *e, const struct sight *sight,
     }
 }
 
-/* The first rule without a function, or RULE_NONE. */
-static uint32_t first_fixed(const struct evaluation *e)
+/* The first rule by address without a function, or RULE_NONE. */
+static uint32_t first_by_address(const struct evaluation *e)
 {
     struct search search = search_of(e, SEARCH_FIXED, RULE_NONE);
     search_address(e, &search);
+    return search.best;
+}
+
+/* The first rule without a function, or RULE_NONE. */
+static uint32_t first_fixed(const struct evaluation *e)
+{
+    struct search search = search_of(e, SEARCH_FIXED, e->by_address);
     search_names(e, &e->sight, &search);
     if (e->queried != NULL) {
         search.kind = SEARCH_ANSWER;
@@ -235,12 +242,10 @@ struct outlook {
     bool open, closed;
 };
 
-/* Adds what could become of it with these names. `address_rule` is the first fixed rule by address.
- * Returns the rule that decides, functions aside. */
-static uint32_t look(const struct evaluation *e, const struct sight *sight, uint32_t address_rule,
-                     struct outlook *outlook)
+/* Adds what could become of it with these names. Returns the rule that decides, functions aside. */
+static uint32_t look(const struct evaluation *e, const struct sight *sight, struct outlook *outlook)
 {
-    struct search search = search_of(e, SEARCH_FIXED, address_rule);
+    struct search search = search_of(e, SEARCH_FIXED, e->by_address);
     search_names(e, sight, &search);
     uint32_t rule = search.best;
     bool open = action_of(e->policy, LN_EGRESS, rule) == LN_ALLOW;
@@ -263,12 +268,9 @@ static uint32_t look(const struct evaluation *e, const struct sight *sight, uint
 static bool hangs_on_name(const struct evaluation *e)
 {
     const struct ruleset *rs = &e->policy->ruleset;
-    struct search by_address = search_of(e, SEARCH_FIXED, RULE_NONE);
-    search_address(e, &by_address);
-
     struct outlook outlook = {0};
     struct sight stranger = {.pinned_sides = SIDE_DENY};
-    uint32_t rule = look(e, &stranger, by_address.best, &outlook);
+    uint32_t rule = look(e, &stranger, &outlook);
     if (port_table_find(&rs->ports, rs->closed_by_name, e->query->port) < rule) {
         outlook.closed = true;
     }
@@ -276,7 +278,7 @@ static bool hangs_on_name(const struct evaluation *e)
     struct sight pinned = {.name_sides = SIDE_BOTH};
     while (!(outlook.open && outlook.closed) &&
            (pinned.name = pins_walk_next(&walk, &pinned.len)) != NULL) {
-        look(e, &pinned, by_address.best, &outlook);
+        look(e, &pinned, &outlook);
     }
     return outlook.open && outlook.closed;
 }
@@ -313,6 +315,7 @@ void ln_policy_evaluate(const ln_policy *policy, const ln_pins *pins, const ln_h
         e.pinned = pins_walk(pins, &query->address, query->now_ns);
         e.sight = sight_of(&e);
     }
+    e.by_address = first_by_address(&e);
     bool may_show = query->direction == LN_EGRESS && query->protocol == LN_TCP;
     if (query->name_state == LN_NAME_UNKNOWN && may_show && hangs_on_name(&e)) {
         *ret = (ln_decision){.action = LN_DEFER, .reason = LN_REASON_NAME_UNKNOWN};
@@ -329,6 +332,7 @@ void ln_policy_evaluate_dns(const ln_policy *policy, const char *name, ln_protoc
 {
     ln_query query = {.direction = LN_EGRESS, .protocol = transport, .port = DNS_PORT};
     struct evaluation e = {.policy = policy, .query = &query, .queried = name};
+    e.by_address = first_by_address(&e);
     *ret = decide(&e);
     if (trace != NULL) {
         explain(&e, ret, trace);

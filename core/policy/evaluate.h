@@ -24,6 +24,7 @@ struct evaluation {
     const ln_host_addrs *host;
     struct pin_walk pinned; /* the names pinned to the address; empty where no rule is by name */
     struct sight sight;
+    uint32_t by_address; /* the first rule by address without a function, or RULE_NONE */
     const char *queried; /* DNS: the name asked for, which rules by name see whatever their ports */
     uint32_t n_asked;    /* functions of rules that were called */
 };
