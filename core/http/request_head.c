@@ -38,26 +38,17 @@ static struct text trim(struct text t)
     return t;
 }
 
-/* Whether the bytes so far can still become "METHOD SP target SP HTTP/version". */
-static bool may_be_request(struct text t)
+enum { METHOD_MAX = 32 };
+
+/* The length of the method that the text starts with, which ends at a space or with the text; 0
+ * when there is none. */
+static size_t method_length(struct text t)
 {
     size_t i = 0;
     while (i < t.len && is_token_char((uint8_t)t.at[i])) {
         i++;
     }
-    if (i == t.len) {
-        return i <= 32;
-    }
-    if (i == 0 || i > 32 || t.at[i] != ' ') {
-        return false;
-    }
-    for (; i < t.len; i++) {
-        uint8_t c = (uint8_t)t.at[i];
-        if (c < ' ' && c != '\t' && c != '\r') {
-            return false;
-        }
-    }
-    return true;
+    return i > METHOD_MAX || (i < t.len && t.at[i] != ' ') ? 0 : i;
 }
 
 /* The host of an authority: user information and odd ports are refused. Returns false when it is
@@ -114,17 +105,11 @@ static bool authority_host(struct text authority, char name[256])
 /* Splits the request line. Returns false when it is none of HTTP/1. */
 static bool split_request_line(struct text line, struct text *method, struct text *target)
 {
-    const char *first = memchr(line.at, ' ', line.len);
-    if (first == NULL || first == line.at) {
+    *method = (struct text){line.at, method_length(line)};
+    if (method->len == 0) {
         return false;
     }
-    *method = (struct text){line.at, (size_t)(first - line.at)};
-    for (size_t i = 0; i < method->len; i++) {
-        if (!is_token_char((uint8_t)method->at[i])) {
-            return false;
-        }
-    }
-    struct text tail = trim((struct text){first, line.len - method->len});
+    struct text tail = trim((struct text){line.at + method->len, line.len - method->len});
     size_t at = tail.len;
     while (at > 0 && !is_blank(tail.at[at - 1])) {
         at--;
@@ -160,12 +145,16 @@ static struct text target_authority(struct text method, struct text target)
     return (struct text){target.at, 0};
 }
 
-/* The request line. */
 static enum request_head read_request_line(struct request_head_view *v, struct text line)
 {
     struct text method, target;
     if (!split_request_line(line, &method, &target)) {
         return REQUEST_HEAD_NOT_HTTP;
+    }
+    for (size_t i = 0; i < line.len; i++) {
+        if ((uint8_t)line.at[i] < ' ' && line.at[i] != '\t') {
+            return REQUEST_HEAD_BAD;
+        }
     }
     struct text authority = target_authority(method, target);
     v->in_fields = true;
@@ -229,6 +218,22 @@ static bool find_line_end(struct request_head_view *v, const uint8_t *data, size
     return false;
 }
 
+/* Of a line that has no end yet, or `bad` none at all. Other protocols have a NUL early; nothing
+ * that serves HTTP takes one there. */
+static enum request_head what_is_there(const struct request_head_view *v, const char *line,
+                                       bool bad)
+{
+    struct text there = {line, v->seen - v->line};
+    if (!v->in_fields && there.len > 0 && method_length(there) == 0) {
+        return REQUEST_HEAD_NOT_HTTP;
+    }
+    if (!bad) {
+        return REQUEST_HEAD_PARTIAL;
+    }
+    bool early_nul = !v->in_fields && there.len < 64 && line[there.len] == '\0';
+    return early_nul ? REQUEST_HEAD_NOT_HTTP : REQUEST_HEAD_BAD;
+}
+
 enum request_head request_head_look(struct request_head_view *v, const uint8_t *data, size_t len)
 {
     enum request_head found = REQUEST_HEAD_PARTIAL;
@@ -242,10 +247,7 @@ enum request_head request_head_look(struct request_head_view *v, const uint8_t *
         const char *at = (const char *)data + v->line;
         bool whole = find_line_end(v, data, len, &bad);
         if (!whole) {
-            size_t there = v->seen - v->line + bad;
-            struct text start = {at, there > 64 ? 64 : there};
-            bool may_be = v->in_fields || may_be_request(start);
-            return !may_be ? REQUEST_HEAD_NOT_HTTP : bad ? REQUEST_HEAD_BAD : REQUEST_HEAD_PARTIAL;
+            return what_is_there(v, at, bad);
         }
         size_t line_len = v->seen - v->line;
         line_len -= line_len > 0 && at[line_len - 1] == '\r';

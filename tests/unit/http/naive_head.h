@@ -14,7 +14,11 @@
 #include "http/request_head.h"
 #include "lunette/address.h"
 
-#define NAIVE_TOKEN "[-!#$%&'*+.^_`|~0-9A-Za-z]+"
+#define NAIVE_TCHAR "[-!#$%&'*+.^_`|~0-9A-Za-z]"
+#define NAIVE_TOKEN NAIVE_TCHAR "+"
+/* All but NUL, which ends a string, tab, LF, which ends a line, and CR. */
+#define NAIVE_CONTROLS                                                                             \
+    "\1\2\3\4\5\6\7\10\13\14\16\17\20\21\22\23\24\25\26\27\30\31\32\33\34\35\36\37"
 
 /* The pattern, compiled once. */
 static inline const regex_t *naive_regex(const char *pattern)
@@ -125,10 +129,12 @@ static inline enum request_head naive_head_look(const uint8_t *data, size_t len,
         }
         if (n == 0) {
             bool is_request = naive_match(
-                "^(" NAIVE_TOKEN ")[ ]([ \t]*.*[ \t]|)[ \t]*[hH][tT][tT][pP]/[^ \t]+[ \t]*$", line,
-                g);
+                "^(" NAIVE_TCHAR "{1,32})[ ]([ \t]*.*[ \t]|)[ \t]*[hH][tT][tT][pP]/[^ \t]+[ \t]*$",
+                line, g);
             if (found == REQUEST_HEAD_PARTIAL && !is_request) {
                 found = REQUEST_HEAD_NOT_HTTP;
+            } else if (found == REQUEST_HEAD_PARTIAL && strpbrk(line, NAIVE_CONTROLS) != NULL) {
+                found = REQUEST_HEAD_BAD;
             } else if (found == REQUEST_HEAD_PARTIAL) {
                 char *target = g[1] + strspn(g[1], " \t");
                 for (size_t i = strlen(target); i > 0 && strchr(" \t", target[i - 1]) != NULL;
