@@ -9,7 +9,7 @@
 
 static const char *const actions[] = {"deny", "allow", "reject"}; /* the order of ln_action */
 
-struct reader {
+struct rule_reader {
     struct build *build;
     struct schema *schema;
     struct port_ranges ports; /* scratch of one rule */
@@ -36,7 +36,7 @@ static const struct field rule_fields[] = {
 
 /* ---- adding ---- */
 
-static const char *copy_file(struct reader *reader, const char *file)
+static const char *copy_file(struct rule_reader *reader, const char *file)
 {
     if (file == NULL) {
         return NULL;
@@ -50,7 +50,7 @@ static const char *copy_file(struct reader *reader, const char *file)
     return reader->file;
 }
 
-static void locate(struct reader *reader, const struct place *place, ln_rule *rule)
+static void locate(struct rule_reader *reader, const struct place *place, ln_rule *rule)
 {
     rule->file = copy_file(reader, place_file(place));
     rule->line = place_line(place);
@@ -58,7 +58,7 @@ static void locate(struct reader *reader, const struct place *place, ln_rule *ru
 }
 
 /* The plan has room for every rule that is written. */
-static void push(struct reader *reader, const ln_rule *rule)
+static void push(struct rule_reader *reader, const ln_rule *rule)
 {
     struct plan *plan = reader->build->plan;
     plan->rules[plan->n_rules++] = *rule;
@@ -121,8 +121,8 @@ static void read_both(struct schema *schema, const struct place *up, const char 
     }
 }
 
-static void read_ports(struct reader *reader, const struct place *place, const struct draft *draft,
-                       ln_rule *rule)
+static void read_ports(struct rule_reader *reader, const struct place *place,
+                       const struct draft *draft, ln_rule *rule)
 {
     struct schema *schema = reader->schema;
     reader->ports.n = 0;
@@ -147,7 +147,7 @@ int read_function(struct build *build, const struct place *place)
 }
 
 /* Whether the databases that the destination needs are named. */
-static void check_geoip(struct reader *reader, const struct place *place,
+static void check_geoip(struct rule_reader *reader, const struct place *place,
                         const ln_destination *destination)
 {
     const ln_settings *settings = &reader->build->settings;
@@ -164,7 +164,7 @@ static void check_geoip(struct reader *reader, const struct place *place,
 }
 
 /* Adds the rule once for each of its destinations. */
-static void add_destinations(struct reader *reader, const struct place *place, ln_rule *rule,
+static void add_destinations(struct rule_reader *reader, const struct place *place, ln_rule *rule,
                              size_t mistakes)
 {
     bool is_list = is_destination_list(place->value);
@@ -188,7 +188,7 @@ static void add_destinations(struct reader *reader, const struct place *place, l
 
 static void read_rule(struct schema *schema, const struct place *place, void *out)
 {
-    struct reader *reader = out;
+    struct rule_reader *reader = out;
     size_t mistakes = schema->mistakes;
     if (place->value->type != VALUE_TABLE) {
         schema_wrong(schema, place, A_RULE, "it is not a rule");
@@ -230,7 +230,7 @@ static void read_rule(struct schema *schema, const struct place *place, void *ou
 
 /* ---- deny lists ---- */
 
-static void push_denied(struct reader *reader, const struct place *place, const char *name,
+static void push_denied(struct rule_reader *reader, const struct place *place, const char *name,
                         bool exact, bool below)
 {
     ln_rule rule = {.action = LN_DENY,
@@ -289,7 +289,7 @@ static const char *const preset_names[] = {"none", "public-only", "allow-all", "
 
 enum { PRESET_RULES_MAX = 3 };
 
-static void push_preset(struct reader *reader, const struct place *place,
+static void push_preset(struct rule_reader *reader, const struct place *place,
                         const struct preset *preset)
 {
     static const ln_port_range dns_port = {53, 53};
@@ -317,7 +317,7 @@ static void push_preset(struct reader *reader, const struct place *place,
     reader->build->settings.default_ingress = preset->ingress;
 }
 
-static void read_preset(struct reader *reader, const struct place *place)
+static void read_preset(struct rule_reader *reader, const struct place *place)
 {
     const struct build *build = reader->build;
     unsigned number = 0;
@@ -355,7 +355,7 @@ static size_t count_rules(const struct build *build)
     return n;
 }
 
-static void read_list(struct reader *reader, const struct place *root, const char *key,
+static void read_list(struct rule_reader *reader, const struct place *root, const char *key,
                       const struct ln_value *value, const char *accepted, item_reader read)
 {
     if (value != NULL) {
@@ -367,7 +367,7 @@ static void read_list(struct reader *reader, const struct place *root, const cha
 void build_rules(struct build *build, const struct place *root)
 {
     struct schema *schema = &build->schema;
-    struct reader reader = {.build = build, .schema = schema};
+    struct rule_reader reader = {.build = build, .schema = schema};
     ln_settings *settings = &build->settings;
     build->plan->rules = schema_array(schema, count_rules(build), sizeof(ln_rule));
     if (build->plan->rules == NULL) {

@@ -10,7 +10,10 @@
 #include "base/text.h"
 #include "policy/spelling.h"
 
-enum { SHOWN_MAX = 64 /* bytes of a string that are told */ };
+enum {
+    SHOWN_MAX = 64,     /* bytes of a string that are told */
+    REPEATS_WITHIN = 64 /* problems among which repeated ones are left out */
+};
 
 bool value_integer(const struct ln_value *value, int64_t *ret)
 {
@@ -172,13 +175,41 @@ static void describe(struct text *text, const struct ln_value *value, bool hidde
     }
 }
 
+static bool same_text(const char *a, const char *b)
+{
+    return a == b || (a != NULL && b != NULL && strcmp(a, b) == 0);
+}
+
+/* Whether one of the last problems says the same: a rule as written may have become several, which
+ * repeat its mistakes. */
+static bool is_repeated(const ln_problems *problems, const ln_problem *problem)
+{
+    size_t n = ln_problems_count(problems);
+    for (size_t i = 1; i <= n && i <= REPEATS_WITHIN; i++) {
+        const ln_problem *other = ln_problems_get(problems, n - i);
+        if (other->line == problem->line && same_text(other->field, problem->field) &&
+            same_text(other->message, problem->message) &&
+            same_text(other->found, problem->found)) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static void report(struct schema *schema, const struct place *place, const char *found,
                    const char *accepted, const char *message)
 {
     schema->mistakes++;
-    const char *path = schema_path(schema, place);
-    if (path == NULL || problems_add(schema->problems, place_file(place), place_line(place), path,
-                                     found, accepted, "%s", message) < 0) {
+    ln_problem problem = {.file = place_file(place),
+                          .line = place_line(place),
+                          .field = schema_path(schema, place),
+                          .found = found,
+                          .message = message};
+    if (problem.field == NULL || is_repeated(schema->problems, &problem)) {
+        return;
+    }
+    if (problems_add(schema->problems, problem.file, problem.line, problem.field, found, accepted,
+                     "%s", message) < 0) {
         schema->out_of_memory = true;
     }
 }

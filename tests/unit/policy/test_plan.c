@@ -84,6 +84,22 @@ static void test_a_problem_says_what_is_accepted(void **state)
     ln_problems_free(problems);
 }
 
+static void test_a_mistake_of_a_rule_that_became_several_is_told_once(void **state)
+{
+    (void)state;
+    ln_problems *problems =
+        problems_of("{rules = {"
+                    "<rules[1]> {action = \"allow\", destination = \"db\", ports = {0}},"
+                    "<rules[1]> {action = \"allow\", destination = \"a.b\", ports = {0}},"
+                    "<rules[1]> {action = \"allow\", destination = \"db\", ports = {0}},"
+                    "<rules[2]> {action = \"allow\", destination = \"db\"}}}");
+    assert_int_equal(ln_problems_count(problems), 3);
+    assert_string_equal(ln_problems_get(problems, 0)->field, "rules[1].ports[1]");
+    assert_string_equal(ln_problems_get(problems, 1)->field, "rules[1].destination");
+    assert_string_equal(ln_problems_get(problems, 2)->field, "rules[2].destination");
+    ln_problems_free(problems);
+}
+
 static void test_what_was_found_is_cut_between_characters(void **state)
 {
     (void)state;
@@ -187,6 +203,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_all_mistakes_are_told_in_the_order_of_the_file),
         cmocka_unit_test(test_a_problem_says_what_is_accepted),
+        cmocka_unit_test(test_a_mistake_of_a_rule_that_became_several_is_told_once),
         cmocka_unit_test(test_what_was_found_is_cut_between_characters),
         cmocka_unit_test(test_a_missing_list_of_problems_is_no_fault),
         cmocka_unit_test(test_out_of_memory_is_told_as_such_wherever_it_strikes),
