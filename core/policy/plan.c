@@ -51,7 +51,10 @@ static const struct field fields[] = {
      .offset = offsetof(struct build, settings),
      .fields = rate_limit_fields,
      .n_fields = COUNT_OF(rate_limit_fields)},
-    LATER(secrets),
+    {.key = "secrets",
+     .read = read_later,
+     .offset = offsetof(struct build, secrets),
+     .hidden = true},
     LATER(on_secret_violation),
     {.key = "trust_host_cas",
      .read = read_bool,
@@ -76,12 +79,12 @@ int plan_build(const struct ln_value *config, struct plan *plan, ln_problems *pr
         schema_wrong(&build.schema, &root, "a table", "a policy returns a configuration");
     } else {
         schema_table(&build.schema, &root, fields, COUNT_OF(fields), &build);
-        build_dns(&build, &root);
-        build_limits(&build, &root);
-        build_bindings(&build, &root);
-        build_tls(&build, &root);
-        build_rules(&build, &root);
-        build_secrets(&build, &root);
+        build_dns(&build);
+        build_limits(&build);
+        build_bindings(&build);
+        build_tls(&build);
+        build_rules(&build);
+        build_secrets(&build);
     }
     plan->settings = build.settings;
     problems_sort(problems);

@@ -10,12 +10,12 @@ struct build {
     struct schema schema;
     struct plan *plan;    /* its rules are filled as they are read */
     ln_settings settings; /* the plan's, when done */
-    /* What is read once the rest is known; NULL: not there. */
-    const struct ln_value *policy, *rules, *default_egress, *default_ingress;
-    const struct ln_value *deny_domains, *deny_domain_suffixes;
-    const struct ln_value *dns, *dns_rebind_protection;
-    const struct ln_value *ports, *port_bindings;
-    const struct ln_value *tls, *secrets, *on_secret_violation, *limits, *max_connections;
+    /* What is read once the rest is known; a value of NULL: not given. */
+    struct place policy, rules, default_egress, default_ingress;
+    struct place deny_domains, deny_domain_suffixes;
+    struct place dns, dns_rebind_protection;
+    struct place ports, port_bindings;
+    struct place tls, secrets, on_secret_violation, limits, max_connections;
 };
 
 /* ---- plan_names.c ---- */
@@ -55,7 +55,7 @@ const ln_port_range *port_ranges_take(struct schema *schema, struct port_ranges 
                                       size_t *ret_n);
 void port_ranges_free(struct port_ranges *ports);
 /* `ports` and `port_bindings`. */
-void build_bindings(struct build *build, const struct place *root);
+void build_bindings(struct build *build);
 
 /* ---- plan_rules.c, plan_http.c ---- */
 
@@ -63,7 +63,7 @@ void build_bindings(struct build *build, const struct place *root);
 int read_function(struct build *build, const struct place *place);
 
 /* deny lists, then `rules` or what `policy` stands for; and the defaults. */
-void build_rules(struct build *build, const struct place *root);
+void build_rules(struct build *build);
 /* The `http` table of a rule whose other fields have been read. */
 const ln_http_match *read_http(struct build *build, const struct place *place, const ln_rule *rule);
 
@@ -71,8 +71,8 @@ const ln_http_match *read_http(struct build *build, const struct place *place, c
 
 /* What holds where a policy is silent. */
 void settings_defaults(ln_settings *settings);
-void build_dns(struct build *build, const struct place *root);
-void build_limits(struct build *build, const struct place *root);
+void build_dns(struct build *build);
+void build_limits(struct build *build);
 /* A field reader for the pools; `out` is the struct build. */
 void read_pool(struct schema *schema, const struct place *place, const struct field *field,
                void *out);
@@ -80,8 +80,8 @@ extern const struct field rate_limit_fields[2], geoip_fields[2]; /* of ln_settin
 
 /* ---- plan_tls.c, plan_secrets.c ---- */
 
-void build_tls(struct build *build, const struct place *root);
-void build_secrets(struct build *build, const struct place *root);
+void build_tls(struct build *build);
+void build_secrets(struct build *build);
 /* A string or a list of strings. */
 void read_texts(struct schema *schema, const struct place *place, const char *const **ret,
                 size_t *ret_n);

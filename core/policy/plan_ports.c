@@ -246,24 +246,22 @@ static void add_pairs(struct schema *schema, const struct place *place, struct b
     }
 }
 
-void build_bindings(struct build *build, const struct place *root)
+void build_bindings(struct build *build)
 {
     struct schema *schema = &build->schema;
     struct bindings to = {0};
-    if (build->ports == NULL && build->port_bindings == NULL) {
+    if (build->ports.value == NULL && build->port_bindings.value == NULL) {
         return;
     }
     to.bindings = schema_array(schema, BINDINGS_MAX, sizeof(*to.bindings));
     if (to.bindings == NULL) {
         return;
     }
-    if (build->ports != NULL) {
-        struct place place = place_of_key(root, "ports", build->ports);
-        add_pairs(schema, &place, &to);
+    if (build->ports.value != NULL) {
+        add_pairs(schema, &build->ports, &to);
     }
-    if (build->port_bindings != NULL) {
-        struct place place = place_of_key(root, "port_bindings", build->port_bindings);
-        schema_each(schema, &place, "a list of bindings", add_binding, &to);
+    if (build->port_bindings.value != NULL) {
+        schema_each(schema, &build->port_bindings, "a list of bindings", add_binding, &to);
     }
     build->settings.bindings = to.bindings;
     build->settings.n_bindings = to.n;

@@ -17,11 +17,9 @@ struct rule_reader {
     const char *file;
 };
 
-/* A rule as written; NULL: not given. */
+/* A rule as written; a value of NULL: not given. */
 struct draft {
-    const struct ln_value *action, *direction, *destination;
-    const struct ln_value *protocol, *protocols, *port, *ports;
-    const struct ln_value *http, *when, *name;
+    struct place action, direction, destination, protocol, protocols, port, ports, http, when, name;
 };
 
 #define LATER(member)                                                                              \
@@ -66,25 +64,25 @@ static void push(struct rule_reader *reader, const ln_rule *rule)
 
 /* ---- the parts of a rule ---- */
 
-static unsigned read_choice(struct schema *schema, const struct place *up, const char *key,
-                            const struct ln_value *value, const char *const *words, size_t n,
-                            unsigned otherwise)
+static ln_action read_action(struct schema *schema, const struct place *place, ln_action otherwise)
 {
-    unsigned choice = otherwise;
-    if (value != NULL) {
-        struct place place = place_of_key(up, key, value);
-        schema_choice(schema, &place, key, words, n, &choice);
+    unsigned action = otherwise;
+    if (place->value != NULL) {
+        schema_choice(schema, place, "action", actions, COUNT_OF(actions), &action);
     }
-    return choice;
+    return (ln_action)action;
 }
 
-static uint8_t read_directions(struct schema *schema, const struct place *place,
-                               const struct ln_value *value)
+static uint8_t read_directions(struct schema *schema, const struct place *place)
 {
     static const char *const words[] = {"egress", "ingress", "any"};
     static const uint8_t bits[] = {LN_DIRECTION_BIT(LN_EGRESS), LN_DIRECTION_BIT(LN_INGRESS),
                                    LN_DIRECTION_BIT(LN_EGRESS) | LN_DIRECTION_BIT(LN_INGRESS)};
-    return bits[read_choice(schema, place, "direction", value, words, COUNT_OF(words), 0)];
+    unsigned direction = 0;
+    if (place->value != NULL) {
+        schema_choice(schema, place, "direction", words, COUNT_OF(words), &direction);
+    }
+    return bits[direction];
 }
 
 enum { ICMP = LN_PROTOCOL_BIT(LN_ICMPV4) | LN_PROTOCOL_BIT(LN_ICMPV6) };
@@ -107,32 +105,26 @@ static void read_protocol(struct schema *schema, const struct place *place, void
 }
 
 /* Reads a field that is written in singular, in plural, or both. */
-static void read_both(struct schema *schema, const struct place *up, const char *one_key,
-                      const struct ln_value *one, const char *many_key, const struct ln_value *many,
+static void read_both(struct schema *schema, const struct place *one, const struct place *many,
                       item_reader read, void *out)
 {
-    if (one != NULL) {
-        struct place place = place_of_key(up, one_key, one);
-        schema_one_or_each(schema, &place, read, out);
+    if (one->value != NULL) {
+        schema_one_or_each(schema, one, read, out);
     }
-    if (many != NULL) {
-        struct place place = place_of_key(up, many_key, many);
-        schema_one_or_each(schema, &place, read, out);
+    if (many->value != NULL) {
+        schema_one_or_each(schema, many, read, out);
     }
 }
 
-static void read_ports(struct rule_reader *reader, const struct place *place,
-                       const struct draft *draft, ln_rule *rule)
+static void read_ports(struct rule_reader *reader, const struct draft *draft, ln_rule *rule)
 {
     struct schema *schema = reader->schema;
     reader->ports.n = 0;
-    read_both(schema, place, "port", draft->port, "ports", draft->ports, read_port_range,
-              &reader->ports);
+    read_both(schema, &draft->port, &draft->ports, read_port_range, &reader->ports);
     rule->ports = port_ranges_take(schema, &reader->ports, &rule->n_ports);
     if (rule->n_ports > 0 && (rule->protocols & ~(unsigned)ICMP) == 0) {
-        struct place at = draft->ports != NULL ? place_of_key(place, "ports", draft->ports)
-                                               : place_of_key(place, "port", draft->port);
-        schema_wrong(schema, &at, NULL, "the rule would never match: ICMP has no ports");
+        schema_wrong(schema, draft->ports.value != NULL ? &draft->ports : &draft->port, NULL,
+                     "the rule would never match: ICMP has no ports");
     }
 }
 
@@ -197,35 +189,29 @@ static void read_rule(struct schema *schema, const struct place *place, void *ou
     struct draft draft = {0};
     schema_table(schema, place, rule_fields, COUNT_OF(rule_fields), &draft);
     ln_rule rule = {0};
-    if (draft.action == NULL) {
+    if (draft.action.value == NULL) {
         schema_missing(schema, place, "action", "\"deny\", \"allow\", \"reject\"");
     }
-    rule.action = (ln_action)read_choice(schema, place, "action", draft.action, actions,
-                                         COUNT_OF(actions), LN_DENY);
-    rule.directions = read_directions(schema, place, draft.direction);
-    read_both(schema, place, "protocol", draft.protocol, "protocols", draft.protocols,
-              read_protocol, &rule);
+    rule.action = read_action(schema, &draft.action, LN_DENY);
+    rule.directions = read_directions(schema, &draft.direction);
+    read_both(schema, &draft.protocol, &draft.protocols, read_protocol, &rule);
     rule.protocols = rule.protocols == 0 ? LN_PROTOCOLS_ALL : rule.protocols;
-    read_ports(reader, place, &draft, &rule);
-    if (draft.http != NULL) {
-        struct place http = place_of_key(place, "http", draft.http);
-        rule.http = read_http(reader->build, &http, &rule);
+    read_ports(reader, &draft, &rule);
+    if (draft.http.value != NULL) {
+        rule.http = read_http(reader->build, &draft.http, &rule);
     }
-    if (draft.when != NULL) {
-        struct place when = place_of_key(place, "when", draft.when);
-        rule.when = read_function(reader->build, &when);
+    if (draft.when.value != NULL) {
+        rule.when = read_function(reader->build, &draft.when);
     }
-    if (draft.name != NULL) {
-        struct place name = place_of_key(place, "name", draft.name);
-        rule.name = schema_text(schema, &name, "a string") ? schema_copy(schema, &name) : NULL;
+    if (draft.name.value != NULL && schema_text(schema, &draft.name, "a string")) {
+        rule.name = schema_copy(schema, &draft.name);
     }
     locate(reader, place, &rule);
-    if (draft.destination == NULL) {
+    if (draft.destination.value == NULL) {
         schema_missing(schema, place, "destination", "\"*\" for all, or what is meant");
-        return;
+    } else {
+        add_destinations(reader, &draft.destination, &rule, mistakes);
     }
-    struct place destination = place_of_key(place, "destination", draft.destination);
-    add_destinations(reader, &destination, &rule, mistakes);
 }
 
 /* ---- deny lists ---- */
@@ -317,21 +303,22 @@ static void push_preset(struct rule_reader *reader, const struct place *place,
     reader->build->settings.default_ingress = preset->ingress;
 }
 
-static void read_preset(struct rule_reader *reader, const struct place *place)
+static void read_preset(struct rule_reader *reader)
 {
     const struct build *build = reader->build;
     unsigned number = 0;
-    bool known = schema_choice(reader->schema, place, "preset", preset_names,
+    bool known = schema_choice(reader->schema, &build->policy, "preset", preset_names,
                                COUNT_OF(preset_names), &number);
-    if (build->rules != NULL || build->default_egress != NULL || build->default_ingress != NULL) {
-        schema_wrong(reader->schema, place,
+    const char *beside = build->rules.value != NULL             ? "rules"
+                         : build->default_egress.value != NULL  ? "default_egress"
+                         : build->default_ingress.value != NULL ? "default_ingress"
+                                                                : NULL;
+    if (beside != NULL) {
+        schema_wrong(reader->schema, &build->policy,
                      "a preset alone, or rules and defaults without a preset",
-                     "a preset cannot stand beside %s",
-                     build->rules != NULL            ? "`rules`"
-                     : build->default_egress != NULL ? "`default_egress`"
-                                                     : "`default_ingress`");
+                     "a preset cannot stand beside `%s`", beside);
     } else if (known) {
-        push_preset(reader, place, &presets[number]);
+        push_preset(reader, &build->policy, &presets[number]);
     }
 }
 
@@ -345,47 +332,39 @@ static size_t count_items(const struct ln_value *value)
 /* No fewer than the rules that will be pushed. */
 static size_t count_rules(const struct build *build)
 {
-    size_t n = PRESET_RULES_MAX + count_items(build->deny_domains) +
-               2 * count_items(build->deny_domain_suffixes);
-    for (size_t i = 0; i < count_items(build->rules); i++) {
-        const struct ln_value *rule = &build->rules->table->items[i];
+    size_t n = PRESET_RULES_MAX + count_items(build->deny_domains.value) +
+               2 * count_items(build->deny_domain_suffixes.value);
+    for (size_t i = 0; i < count_items(build->rules.value); i++) {
+        const struct ln_value *rule = &build->rules.value->table->items[i];
         const struct ln_value *destination = value_get(rule, "destination");
         n += destination != NULL && is_destination_list(destination) ? count_items(destination) : 1;
     }
     return n;
 }
 
-static void read_list(struct rule_reader *reader, const struct place *root, const char *key,
-                      const struct ln_value *value, const char *accepted, item_reader read)
+static void read_list(struct rule_reader *reader, const struct place *place, const char *accepted,
+                      item_reader read)
 {
-    if (value != NULL) {
-        struct place place = place_of_key(root, key, value);
-        schema_each(reader->schema, &place, accepted, read, reader);
+    if (place->value != NULL) {
+        schema_each(reader->schema, place, accepted, read, reader);
     }
 }
 
-void build_rules(struct build *build, const struct place *root)
+void build_rules(struct build *build)
 {
     struct schema *schema = &build->schema;
     struct rule_reader reader = {.build = build, .schema = schema};
-    ln_settings *settings = &build->settings;
     build->plan->rules = schema_array(schema, count_rules(build), sizeof(ln_rule));
     if (build->plan->rules == NULL) {
         return;
     }
-    settings->default_egress = (ln_action)read_choice(
-        schema, root, "default_egress", build->default_egress, actions, COUNT_OF(actions), LN_DENY);
-    settings->default_ingress =
-        (ln_action)read_choice(schema, root, "default_ingress", build->default_ingress, actions,
-                               COUNT_OF(actions), LN_ALLOW);
-    read_list(&reader, root, "deny_domains", build->deny_domains, "a list of names",
-              read_denied_domain);
-    read_list(&reader, root, "deny_domain_suffixes", build->deny_domain_suffixes,
-              "a list of suffixes", read_denied_suffix);
-    if (build->policy != NULL) {
-        struct place place = place_of_key(root, "policy", build->policy);
-        read_preset(&reader, &place);
+    build->settings.default_egress = read_action(schema, &build->default_egress, LN_DENY);
+    build->settings.default_ingress = read_action(schema, &build->default_ingress, LN_ALLOW);
+    read_list(&reader, &build->deny_domains, "a list of names", read_denied_domain);
+    read_list(&reader, &build->deny_domain_suffixes, "a list of suffixes", read_denied_suffix);
+    if (build->policy.value != NULL) {
+        read_preset(&reader);
     }
-    read_list(&reader, root, "rules", build->rules, "a list of rules", read_rule);
+    read_list(&reader, &build->rules, "a list of rules", read_rule);
     port_ranges_free(&reader.ports);
 }

@@ -9,13 +9,11 @@
 
 enum { PLACEHOLDER_MAX = 1024 };
 
-/* A secret as written; NULL: not given. */
+/* A secret as written; a value of NULL: not given. */
 struct draft {
-    const struct ln_value *env, *sources[LN_SECRET_COMMAND + 1]; /* by ln_secret_source */
-    const struct ln_value *allow_hosts, *placeholder, *inject, *require_tls, *on_violation;
+    struct place env, sources[LN_SECRET_COMMAND + 1]; /* by ln_secret_source */
+    struct place allow_hosts, placeholder, inject, require_tls, on_violation;
 };
-
-static const char *const source_keys[] = {"value", "from_env", "from_file", "command"};
 
 #define LATER(member) .read = read_later, .offset = offsetof(struct draft, member)
 static const struct field secret_fields[] = {
@@ -63,22 +61,30 @@ static void read_source(struct schema *schema, const struct place *up, const str
 {
     bool found = false;
     for (unsigned i = 0; i <= LN_SECRET_COMMAND; i++) {
-        if (draft->sources[i] == NULL) {
+        const struct place *place = &draft->sources[i];
+        if (place->value == NULL) {
             continue;
         }
-        struct place place = place_of_key(up, source_keys[i], draft->sources[i]);
-        place.hidden = i == LN_SECRET_VALUE;
         if (found) {
-            schema_wrong(schema, &place, A_SOURCE, "the secret has another source already");
-        } else if (schema_text(schema, &place, "a string")) {
+            schema_wrong(schema, place, A_SOURCE, "the secret has another source already");
+        } else if (schema_text(schema, place, "a string")) {
             secret->from = (ln_secret_source)i;
-            secret->source = schema_copy(schema, &place);
-            secret->source_len = secret->source == NULL ? 0 : place.value->string.len;
+            secret->source = schema_copy(schema, place);
+            secret->source_len = secret->source == NULL ? 0 : place->value->string.len;
         }
         found = true;
     }
     if (!found) {
-        schema_missing(schema, up, source_keys[LN_SECRET_VALUE], A_SOURCE);
+        schema_missing(schema, up, "value", A_SOURCE);
+    }
+}
+
+static void read_hosts(struct schema *schema, const struct place *place, ln_secret *secret)
+{
+    size_t mistakes = schema->mistakes;
+    read_patterns(schema, place, &secret->hosts, &secret->n_hosts);
+    if (secret->n_hosts == 0 && schema->mistakes == mistakes) {
+        schema_wrong(schema, place, "at least one host", "the list is empty");
     }
 }
 
@@ -110,13 +116,11 @@ static const struct field inject_fields[] = {
     {.key = "body", .read = read_bool, .offset = offsetof(struct inject, body)},
 };
 
-static unsigned read_inject(struct schema *schema, const struct place *up,
-                            const struct ln_value *value)
+static unsigned read_inject(struct schema *schema, const struct place *place)
 {
     struct inject inject = {.headers = true, .basic_auth = true};
-    if (value != NULL) {
-        struct place place = place_of_key(up, "inject", value);
-        schema_table(schema, &place, inject_fields, COUNT_OF(inject_fields), &inject);
+    if (place->value != NULL) {
+        schema_table(schema, place, inject_fields, COUNT_OF(inject_fields), &inject);
     }
     return (inject.headers ? LN_INJECT_HEADERS : 0u) |
            (inject.basic_auth ? LN_INJECT_BASIC_AUTH : 0u) | (inject.query ? LN_INJECT_QUERY : 0u) |
@@ -203,35 +207,27 @@ static void read_fields(struct secrets *all, const struct place *up, const struc
                         ln_secret *secret)
 {
     struct schema *schema = &all->build->schema;
-    if (draft->env == NULL) {
+    if (draft->env.value == NULL) {
         schema_missing(schema, up, "env", "the guest's variable for the placeholder");
     } else {
-        struct place place = place_of_key(up, "env", draft->env);
-        secret->env = read_env(schema, &place);
+        secret->env = read_env(schema, &draft->env);
     }
     read_source(schema, up, draft, secret);
-    if (draft->allow_hosts == NULL) {
+    if (draft->allow_hosts.value == NULL) {
         schema_missing(schema, up, "allow_hosts", "a list of the hosts that may get the secret");
     } else {
-        struct place place = place_of_key(up, "allow_hosts", draft->allow_hosts);
-        size_t mistakes = schema->mistakes;
-        read_patterns(schema, &place, &secret->hosts, &secret->n_hosts);
-        if (secret->n_hosts == 0 && schema->mistakes == mistakes) {
-            schema_wrong(schema, &place, "at least one host", "the list is empty");
-        }
+        read_hosts(schema, &draft->allow_hosts, secret);
     }
-    if (draft->placeholder != NULL) {
-        struct place place = place_of_key(up, "placeholder", draft->placeholder);
-        secret->placeholder = read_placeholder(schema, &place);
+    if (draft->placeholder.value != NULL) {
+        secret->placeholder = read_placeholder(schema, &draft->placeholder);
     }
-    secret->inject = read_inject(schema, up, draft->inject);
-    if (draft->require_tls != NULL) {
-        struct place place = place_of_key(up, "require_tls", draft->require_tls);
-        schema_bool(schema, &place, &secret->require_tls);
+    secret->inject = read_inject(schema, &draft->inject);
+    if (draft->require_tls.value != NULL) {
+        schema_bool(schema, &draft->require_tls, &secret->require_tls);
     }
-    if (draft->on_violation != NULL) {
-        struct place place = place_of_key(up, "on_violation", draft->on_violation);
-        read_violation(all->build, &place, &secret->on_violation, &secret->violation_handler);
+    if (draft->on_violation.value != NULL) {
+        read_violation(all->build, &draft->on_violation, &secret->on_violation,
+                       &secret->violation_handler);
     }
 }
 
@@ -256,22 +252,20 @@ static void read_secret(struct schema *schema, const struct place *item, void *o
     }
 }
 
-void build_secrets(struct build *build, const struct place *root)
+void build_secrets(struct build *build)
 {
     struct schema *schema = &build->schema;
     struct secrets all = {.build = build, .on_violation = LN_VIOLATION_BLOCK_AND_LOG};
-    if (build->on_secret_violation != NULL) {
-        struct place place = place_of_key(root, "on_secret_violation", build->on_secret_violation);
-        read_violation(build, &place, &all.on_violation, &all.violation_handler);
+    if (build->on_secret_violation.value != NULL) {
+        read_violation(build, &build->on_secret_violation, &all.on_violation,
+                       &all.violation_handler);
     }
-    if (build->secrets == NULL) {
+    if (build->secrets.value == NULL) {
         return;
     }
-    struct place place = place_of_key(root, "secrets", build->secrets);
-    place.hidden = true;
-    all.secrets = schema_array(schema, value_count(build->secrets), sizeof(*all.secrets));
+    all.secrets = schema_array(schema, value_count(build->secrets.value), sizeof(*all.secrets));
     if (all.secrets != NULL) {
-        schema_each(schema, &place, "a list of secrets", read_secret, &all);
+        schema_each(schema, &build->secrets, "a list of secrets", read_secret, &all);
         build->settings.secrets = all.secrets;
         build->settings.n_secrets = all.n;
     }

@@ -84,22 +84,20 @@ void settings_defaults(ln_settings *settings)
     };
 }
 
-void build_limits(struct build *build, const struct place *root)
+void build_limits(struct build *build)
 {
     struct schema *schema = &build->schema;
     ln_limits *limits = &build->settings.limits;
-    if (build->limits != NULL) {
-        struct place place = place_of_key(root, "limits", build->limits);
-        schema_table(schema, &place, limit_fields, COUNT_OF(limit_fields), limits);
-        const struct ln_value *inner = value_get(build->limits, "max_connections");
-        if (inner != NULL && build->max_connections != NULL) {
-            struct place twice = place_of_key(&place, "max_connections", inner);
+    if (build->limits.value != NULL) {
+        schema_table(schema, &build->limits, limit_fields, COUNT_OF(limit_fields), limits);
+        const struct ln_value *inner = value_get(build->limits.value, "max_connections");
+        if (inner != NULL && build->max_connections.value != NULL) {
+            struct place twice = place_of_key(&build->limits, "max_connections", inner);
             schema_wrong(schema, &twice, NULL, "it is given twice: here and as `max_connections`");
         }
     }
-    if (build->max_connections != NULL) {
-        struct place place = place_of_key(root, "max_connections", build->max_connections);
-        read_u32(schema, &place, &limit_fields[0], limits);
+    if (build->max_connections.value != NULL) {
+        read_u32(schema, &build->max_connections, &limit_fields[0], limits);
     }
     if (limits->half_open > limits->max_connections) {
         limits->half_open = limits->max_connections;
@@ -189,16 +187,15 @@ static const struct field dns_fields[] = {
      .max = HOUR_MS},
 };
 
-void build_dns(struct build *build, const struct place *root)
+void build_dns(struct build *build)
 {
-    if (build->dns_rebind_protection != NULL) {
-        struct place place =
-            place_of_key(root, "dns_rebind_protection", build->dns_rebind_protection);
-        schema_bool(&build->schema, &place, &build->settings.dns_rebind_protection);
+    struct schema *schema = &build->schema;
+    ln_settings *settings = &build->settings;
+    if (build->dns_rebind_protection.value != NULL) {
+        schema_bool(schema, &build->dns_rebind_protection, &settings->dns_rebind_protection);
     }
-    if (build->dns != NULL) {
-        struct place place = place_of_key(root, "dns", build->dns);
-        schema_table(&build->schema, &place, dns_fields, COUNT_OF(dns_fields), &build->settings);
+    if (build->dns.value != NULL) {
+        schema_table(schema, &build->dns, dns_fields, COUNT_OF(dns_fields), settings);
     }
 }
 

@@ -150,21 +150,21 @@ static const struct field tls_fields[] = {
     {.key = "verify_upstream_for", .read = read_verify_for},
 };
 
-void build_tls(struct build *build, const struct place *root)
+void build_tls(struct build *build)
 {
     static const uint16_t https[] = {443};
     ln_tls_settings *tls = &build->settings.tls;
     *tls = (ln_tls_settings){
         .verify_upstream = true, .block_quic = true, .ports = https, .n_ports = COUNT_OF(https)};
-    if (build->tls == NULL) {
+    const struct place *place = &build->tls;
+    if (place->value == NULL) {
         return;
     }
-    struct place place = place_of_key(root, "tls", build->tls);
     size_t mistakes = build->schema.mistakes;
-    schema_table(&build->schema, &place, tls_fields, COUNT_OF(tls_fields), tls);
+    schema_table(&build->schema, place, tls_fields, COUNT_OF(tls_fields), tls);
     tls->intercept = true;
     if (build->schema.mistakes == mistakes && (tls->ca_cert == NULL) != (tls->ca_key == NULL)) {
-        schema_missing(&build->schema, &place, tls->ca_cert == NULL ? "ca_cert" : "ca_key",
+        schema_missing(&build->schema, place, tls->ca_cert == NULL ? "ca_cert" : "ca_key",
                        "both ca_cert and ca_key, or neither");
     }
 }

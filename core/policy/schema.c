@@ -497,5 +497,5 @@ void read_later(struct schema *schema, const struct place *place, const struct f
                 void *out)
 {
     (void)schema;
-    *(const struct ln_value **)((char *)out + field->offset) = place->value;
+    *(struct place *)((char *)out + field->offset) = *place;
 }

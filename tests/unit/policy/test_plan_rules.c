@@ -224,9 +224,9 @@ static void test_mistakes_in_the_fields_of_a_rule(void **state)
         {"{rules = {\"allow@\"}}", "rules[1]", "it is not a rule", "\"allow@\""},
         {"{rules = \"allow@public\"}", "rules", "it has the wrong type", "\"allow@public\""},
         {"{rules = {a = {}}}", "rules.a", "a list has no keys", "a table"},
-        {"{default_egress = \"permit\"}", "default_egress", "unknown default_egress", "\"permit\""},
+        {"{default_egress = \"permit\"}", "default_egress", "unknown action", "\"permit\""},
         {"{default_ingress = \"Deny\"}", "default_ingress",
-         "unknown default_ingress (did you mean \"deny\"?)", "\"Deny\""},
+         "unknown action (did you mean \"deny\"?)", "\"Deny\""},
     };
     ASSERT_MISTAKES(mistakes);
 }
