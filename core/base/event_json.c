@@ -86,7 +86,10 @@ static void put_source(struct text *text, const char *file, int line)
     if (file != NULL) {
         text_puts(text, ",\"source\":\"");
         text_json_escape(text, file, strlen(file));
-        text_printf(text, ":%d\"", line);
+        if (line > 0) {
+            text_printf(text, ":%d", line);
+        }
+        text_puts(text, "\"");
     }
 }
 

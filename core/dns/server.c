@@ -96,8 +96,15 @@ static bool is_gateway_name(const char *name)
 static void judge_name(const struct dns_server *server, const struct dns_ticket *ticket,
                        ln_decision *ret)
 {
-    const char *name = ticket->query.question.name;
-    ln_policy_evaluate_dns(server->admission->policy, name, ticket->asker.transport, ret, NULL);
+    ln_query query = {
+        .direction = LN_EGRESS,
+        .protocol = ticket->asker.transport,
+        .address = ticket->asker.resolver,
+        .port = DNS_PORT,
+        .claimed = ticket->query.question.name,
+    };
+    ln_policy_evaluate_dns(server->admission->policy, query.claimed, query.protocol, ret, NULL);
+    admission_tell_failure(server->admission, &query, ret);
 }
 
 /* Whether a rule says which resolver it allows, so that the guest has no choice of its own. */

@@ -64,6 +64,34 @@ void admission_judge(const struct admission *admission, const struct flow_key *k
         .flows = flows,
     };
     ln_policy_evaluate(admission->policy, admission->pins, &admission->host, &query, ret, NULL);
+    admission_tell_failure(admission, &query, ret);
+}
+
+void admission_tell_failure(const struct admission *admission, const ln_query *query,
+                            const ln_decision *decision)
+{
+    if (decision->reason != LN_REASON_HANDLER_ERROR) {
+        return;
+    }
+    bool out = query->direction == LN_EGRESS;
+    const ln_rule *rule =
+        decision->rule == 0 ? NULL : ln_policy_rule(admission->policy, decision->rule);
+    ln_event event = {
+        .kind = LN_EVENT_HANDLER_ERROR,
+        .protocol = ln_protocol_name(query->protocol),
+        .direction = ln_direction_name(query->direction),
+        .src = out ? NULL : &query->address,
+        .dst = out ? &query->address : NULL,
+        .port = query->port,
+        .name = query->claimed,
+        .action = ln_action_name(decision->action),
+        .rule = decision->rule,
+        .source_file = rule != NULL ? rule->file : NULL,
+        .source_line = rule != NULL ? rule->line : 0,
+        .reason = ln_reason_name(decision->reason),
+        .detail = ln_policy_handler_error(admission->policy),
+    };
+    events_tell(admission->events, &event);
 }
 
 ln_action admission_wire_action(const struct admission *admission, const ln_decision *decision)

@@ -25,6 +25,11 @@ void admission_judge(const struct admission *admission, const struct flow_key *k
                      ln_direction direction, ln_name_state name_state, const char *claimed,
                      bool claimed_is_host, uint32_t flows, uint64_t now_ns, ln_decision *ret);
 
+/* Tells handler_error when a decision denies because a function of the policy failed.
+ * admission_judge() does so itself. */
+void admission_tell_failure(const struct admission *admission, const ln_query *query,
+                            const ln_decision *decision);
+
 /* What a decision of this flow means on the wire, with deny_mode taken into account. */
 ln_action admission_wire_action(const struct admission *admission, const ln_decision *decision);
 

@@ -51,6 +51,7 @@ static bool push_chunk(lua_State *L, const char *dir, const char *name, const ch
         return false;
     }
     if (r < 0) {
+        sandbox_of(L)->out_of_memory |= r == -ENOMEM;
         luaL_error(L, "module '%s': %s: %s", name, path, strerror(-r));
     }
     int status = luaL_loadbufferx(L, text, text_len, chunk_name, "t"); /* does not raise */
