@@ -9,6 +9,7 @@
 #include "cli/options.h"
 #include "cli/query.h"
 #include "cli/show.h"
+#include "dns/server.h"
 #include "net/addressing.h"
 
 static int match_main(int argc, char **argv);
@@ -55,8 +56,10 @@ struct match {
 struct verdict {
     const ln_addr *address;
     ln_decision decision;
-    bool deferred;  /* it falls only when the client's first bytes are there */
-    uint8_t *steps; /* by rule, from 1 on: ln_miss */
+    const char *refusal; /* a DNS query that no policy has a say in: the reason, or NULL */
+    unsigned rcode;      /* its response code */
+    bool deferred;       /* it falls only when the client's first bytes are there */
+    uint8_t *steps;      /* by rule, from 1 on: ln_miss */
     size_t n_steps;
 };
 
@@ -149,6 +152,13 @@ static ln_trace trace_to(struct match *match, struct verdict *verdict)
 
 static void judge_dns(struct match *match, struct verdict *verdict)
 {
+    const struct query *query = &match->query;
+    uint16_t type = query->is_dns ? query->type : DNS_TYPE_A;
+    verdict->rcode = dns_server_refuses(query->name, type, &verdict->refusal);
+    if (verdict->rcode != DNS_NOERROR) {
+        verdict->decision = (ln_decision){.action = LN_DENY};
+        return;
+    }
     ln_trace trace = trace_to(match, verdict);
     ln_policy_evaluate_dns(match->policy, match->query.name, LN_UDP, &verdict->decision,
                            verdict->steps != NULL ? &trace : NULL);
@@ -206,7 +216,19 @@ static const char *wire(const struct match *match, const struct verdict *verdict
     }
     return verdict->decision.action == LN_ALLOW
                ? "the query goes to a resolver, and its answer is checked"
-               : "NXDOMAIN, and no query leaves";
+           : verdict->rcode == DNS_REFUSED ? "REFUSED, and no query leaves"
+                                           : "NXDOMAIN, and no query leaves";
+}
+
+/* What decided, for people. */
+static const char *reason(struct match *match, const struct verdict *verdict)
+{
+    if (verdict->refusal != NULL) {
+        return verdict->rcode == DNS_REFUSED
+                   ? "no policy can open queries of this type"
+                   : "no policy can open the discovery of other resolvers";
+    }
+    return show_reason(&match->arena, match->policy, match->query.direction, &verdict->decision);
 }
 
 /* What was judged, with the address in the place of a name. */
@@ -215,8 +237,9 @@ static const char *subject(struct match *match, const struct verdict *verdict)
     const struct query *query = &match->query;
     const char *protocol = ln_protocol_name(query->protocol);
     if (verdict->address == NULL) {
+        char type[DNS_TYPE_TEXT_MAX];
         return arena_printf(&match->arena, "dns %s %s", query->name,
-                            query->is_dns ? query->type : "A");
+                            query->is_dns ? dns_type_name(query->type, type) : "A");
     }
     char address[LN_ADDR_TEXT_MAX];
     ln_addr_format(verdict->address, address);
@@ -240,7 +263,7 @@ static void show_text(struct match *match, const struct verdict *verdict)
                source, *source ? ")" : "", show_miss((ln_miss)verdict->steps[i]));
     }
     printf("%s: %s: %s\n", ln_action_name(verdict->decision.action), subject(match, verdict),
-           show_reason(&match->arena, match->policy, match->query.direction, &verdict->decision));
+           reason(match, verdict));
     if (match->trace) {
         printf("on the wire: %s\n", wire(match, verdict));
     }
@@ -269,7 +292,8 @@ static void show_json(struct match *match, const struct verdict *verdict)
     json_open(&json, NULL, '{');
     json_string(&json, "query", subject(match, verdict));
     json_string(&json, "action", ln_action_name(decision->action));
-    json_string(&json, "reason", ln_reason_name(decision->reason));
+    json_string(&json, "reason",
+                verdict->refusal != NULL ? verdict->refusal : ln_reason_name(decision->reason));
     if (rule != NULL) {
         json_integer(&json, "rule", decision->rule);
         json_string(&json, "text", show_rule(&match->arena, rule));

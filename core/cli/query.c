@@ -1,11 +1,12 @@
 /* Reading questions about a policy. */
 #include "cli/query.h"
 
-#include <ctype.h>
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+
+#include "dns/message.h"
 
 enum { WORDS_MAX = 8, WORD_MAX = 320, WHY_MAX = 256 };
 
@@ -159,11 +160,8 @@ static int read_dns(const struct words *words, struct query *query, char why[WHY
         return wrong(why, "accepted: dns NAME [TYPE]");
     }
     const char *type = words->count == 3 ? words->word[2] : "A";
-    for (size_t i = 0; i <= strlen(type); i++) {
-        if (i == sizeof(query->type) || (type[i] != '\0' && !isalnum((unsigned char)type[i]))) {
-            return wrong(why, "'%s' is not a DNS type", type);
-        }
-        query->type[i] = (char)toupper((unsigned char)type[i]);
+    if (!dns_type_parse(type, &query->type)) {
+        return wrong(why, "'%s' is not a DNS type", type);
     }
     return read_name(words->word[1], strlen(words->word[1]), query->name, why);
 }

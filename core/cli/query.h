@@ -17,7 +17,7 @@ struct query {
     ln_addr address;            /* of the peer, unless is_named */
     char name[LN_NAME_MAX + 1]; /* of the peer or, with is_dns, the one asked for */
     uint16_t port;
-    char type[16]; /* with is_dns */
+    uint16_t type; /* with is_dns: the DNS type */
 };
 
 #define QUERY_FORMS                                                                                \

@@ -8,7 +8,9 @@
 #include <assert.h>
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "base/bytes.h"
 
@@ -367,6 +369,23 @@ const char *dns_type_name(uint16_t type, char dst[DNS_TYPE_TEXT_MAX])
     }
     snprintf(dst, DNS_TYPE_TEXT_MAX, "TYPE%u", (unsigned)type);
     return dst;
+}
+
+bool dns_type_parse(const char *name, uint16_t *ret)
+{
+    for (size_t i = 0; i < sizeof(type_names) / sizeof(type_names[0]); i++) {
+        if (strcasecmp(type_names[i].name, name) == 0) {
+            *ret = type_names[i].type;
+            return true;
+        }
+    }
+    size_t digits = strlen(name) > 4 ? strspn(name + 4, "0123456789") : 0;
+    unsigned long number = digits > 0 && digits <= 5 ? strtoul(name + 4, NULL, 10) : UINT16_MAX + 1;
+    if (strncasecmp(name, "TYPE", 4) != 0 || name[4 + digits] != '\0' || number > UINT16_MAX) {
+        return false;
+    }
+    *ret = (uint16_t)number;
+    return true;
 }
 
 const char *dns_rcode_name(unsigned rcode, char dst[DNS_TYPE_TEXT_MAX])

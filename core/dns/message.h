@@ -147,6 +147,9 @@ bool dns_name_equal(const uint8_t *a, size_t a_len, const uint8_t *b, size_t b_l
 
 /* "AAAA", or "TYPE1234" (RFC 3597 section 5) put into `dst`. */
 const char *dns_type_name(uint16_t type, char dst[DNS_TYPE_TEXT_MAX]);
+/* The type of that name, case aside, or of "TYPE65534" (RFC 3597 section 5). Returns whether there
+ * is one. */
+bool dns_type_parse(const char *name, uint16_t *ret);
 /* "NXDOMAIN", or "RCODE11" put into `dst`. */
 const char *dns_rcode_name(unsigned rcode, char dst[DNS_TYPE_TEXT_MAX]);
 

@@ -66,10 +66,9 @@ static const ln_decision no_rule = {.action = LN_DENY};
 
 /* Types that are questions about the server, or about everything at once: 249-255 are the meta
  * types (RFC 6895 section 3.1: TKEY, TSIG, IXFR, AXFR, MAILB, MAILA, ANY). */
-static bool is_forwarded(const struct dns_question *question)
+static bool is_meta(uint16_t type)
 {
-    bool meta = question->type == DNS_TYPE_OPT || (question->type >= 249 && question->type <= 255);
-    return question->class_ == DNS_CLASS_IN && !meta;
+    return type == DNS_TYPE_OPT || (type >= 249 && type <= 255);
 }
 
 static bool is_at_or_below(const char *name, const char *apex)
@@ -85,6 +84,19 @@ static bool is_discovery(const char *name)
 {
     return is_at_or_below(name, "use-application-dns.net") ||
            is_at_or_below(name, "_dns.resolver.arpa");
+}
+
+unsigned dns_server_refuses(const char *name, uint16_t type, const char **ret_reason)
+{
+    if (is_meta(type)) {
+        *ret_reason = "refused";
+        return DNS_REFUSED;
+    }
+    if (is_discovery(name)) {
+        *ret_reason = "discovery";
+        return DNS_NXDOMAIN;
+    }
+    return DNS_NOERROR;
 }
 
 static bool is_gateway_name(const char *name)
@@ -210,15 +222,11 @@ static unsigned check_form(const struct dns_query *query, int rcode, const char 
     default:
         break;
     }
-    if (!is_forwarded(&query->question)) {
+    if (query->question.class_ != DNS_CLASS_IN) {
         *ret_reason = "refused";
         return DNS_REFUSED;
     }
-    if (is_discovery(query->question.name)) {
-        *ret_reason = "discovery";
-        return DNS_NXDOMAIN;
-    }
-    return DNS_NOERROR;
+    return dns_server_refuses(query->question.name, query->question.type, ret_reason);
 }
 
 enum dns_step dns_server_query(struct dns_server *server, const struct dns_asker *asker,

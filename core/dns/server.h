@@ -47,6 +47,10 @@ enum dns_step {
     DNS_ASK    /* *ret_ticket is out: an upstream is to be asked its `query` */
 };
 
+/* What no policy has a say in: the response code for a name (canonical) and type that are never
+ * forwarded, with a stable reason ("refused", "discovery"); DNS_NOERROR for all others. */
+unsigned dns_server_refuses(const char *name, uint16_t type, const char **ret_reason);
+
 /* Takes a query of `len` bytes as it came. `dst` is for a reply, whose length goes to *ret_len.
  *
  * A resolver that the guest names instead of the gateway is asked when policy allows the flow to

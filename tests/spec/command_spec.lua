@@ -237,6 +237,17 @@ on the wire: nothing: the packet is dropped
     assert.equal("deny", second.action)
   end)
 
+  it("knows the DNS queries that no policy opens", function()
+    for query, wire in pairs {
+      ["dns example.com ANY"] = "REFUSED", ["dns example.com axfr"] = "REFUSED", ["dns example.com TYPE65"] = "the query",
+      ["dns use-application-dns.net"] = "NXDOMAIN", ["dns example.com HTTPS"] = "the query",
+    } do
+      local result = run("match", "--trace", "allow-all", query)
+      assert.equal(wire == "the query" and 0 or 1, result.status)
+      assert.matches("on the wire: " .. wire, result.out, 1, true)
+    end
+  end)
+
   it("knows the gateway and the machine as the group host", function()
     local host = support.policy_file("return { rules = { 'allow@host:udp:53' } }")
     assert.equal(0, run("match", host, "egress udp 172.16.0.1:53").status)
