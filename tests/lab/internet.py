@@ -265,7 +265,11 @@ async def http(reader, writer, where):
         except asyncio.IncompleteReadError:
             return
         lines = head.decode("latin-1").split("\r\n")
-        method, path, _ = lines[0].split(" ", 2)
+        words = lines[0].split(" ")
+        if len(words) != 3:
+            writer.write(reply(b"", "400 Bad Request", close=True))
+            return
+        method, path = words[0], words[1].partition("?")[0]
         headers = {k.lower(): v.strip() for k, _, v in (line.partition(":") for line in lines[1:] if line)}
         where[2].write(where[0], where[1], "request", headers.get("host", "-"))
         if method == "PUT":
