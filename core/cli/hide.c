@@ -332,6 +332,9 @@ static int rebuild_entry(const struct hide *hide, int from, int to, const char *
     }
     bool shown = paths_cover(&hide->shown, path);
     bool leads = S_ISDIR(st.st_mode) && paths_lead_from(&hide->shown, path);
+    if (strcmp(path, OWN) == 0) {
+        return 0; /* of the lunette that this one runs in */
+    }
     if (!shown && (S_ISSOCK(st.st_mode) || S_ISFIFO(st.st_mode) || (bare && !leads))) {
         told(hide, path);
         return 0;

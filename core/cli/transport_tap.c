@@ -71,7 +71,7 @@ int tap_create(const char *name)
     }
     int r = configure(fd, name);
     if (r < 0) {
-        command_say("cannot make the interface %s: %s", name, strerror(-r));
+        command_say("%s: cannot make the interface %s: %s", TUN_PATH, name, strerror(-r));
         close(fd);
         return r;
     }

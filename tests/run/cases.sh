@@ -1,0 +1,602 @@
+#!/usr/bin/env bash
+# The cases of run_test.sh, for one user. Each function test_* is one, and runs in a subshell of its
+# own directory; it passes when it returns 0 and its name says what it showed. $PLACE holds the
+# binary and the probes; in the mount namespace of run_test.sh, $NAMESPACE is set.
+set -uo pipefail
+
+lunette=$PLACE/bin/lunette
+probe="/usr/bin/python3 $PLACE/bin/probe.py"
+uid=$(id -u)
+me=$(id -un)
+
+fail() {
+  printf '%s\n' "$*"
+  exit 1
+}
+equal() { [ "$1" = "$2" ] || fail "found '$1', wanted '$2'"; }
+skip() {
+  printf 'SKIP %s\n' "$*"
+  exit 0
+}
+need_root() { [ "$uid" = 0 ] || skip "root only"; }
+run() { timeout 20 "$lunette" run "${options[@]}" "$policy" -- "$@"; }
+status() { # WANTED COMMAND...
+  local wanted=$1 found=0
+  shift
+  "$@" || found=$?
+  [ "$found" = "$wanted" ] || fail "exit status $found, wanted $wanted: $*"
+}
+# What an attempt inside comes to: "yes", or an error's name.
+attempt() { run $probe "$@"; }
+refused() { # ERRORS ATTEMPT...: refused with one of the errors
+  local found
+  found=$(attempt "${@:2}")
+  [[ " $1 " == *" $found "* ]] || fail "${*:2}: found '$found', wanted one of: $1"
+}
+# Something outside that lives as long as the case.
+background=()
+serve() { # PATH [KIND]
+  local ready
+  coproc { exec $probe serve "$@"; }
+  background+=("$COPROC_PID")
+  eval "exec {hold}>&${COPROC[1]}"
+  read -r ready <&"${COPROC[0]}" || fail "cannot serve $1"
+}
+eventually() { # COMMAND...: within 5 s
+  local i
+  for ((i = 0; i < 100; i++)); do
+    "$@" && return 0
+    sleep 0.05
+  done
+  fail "not within 5 s: $*"
+}
+gone() { ! pgrep -u "$uid" -f "$1" >/dev/null; }
+lunette_pid() { pgrep -u "$uid" -o -f "^$lunette run .*$1"; }
+
+options=()
+policy=allow-all
+
+# ---- exit status ----
+
+test_exit_status_is_the_commands() {
+  for n in 0 1 3 125 255; do status $n run sh -c "exit $n"; done
+}
+test_exit_status_of_a_signal_is_128_and_its_number() {
+  status 143 run sh -c 'kill -TERM $$'
+  status 137 run sh -c 'kill -KILL $$'
+  status 134 run sh -c 'ulimit -c 0; kill -ABRT $$'
+}
+test_exit_status_is_127_when_not_found_and_126_when_not_executable() {
+  status 127 run no-such-command 2>err
+  grep -q '^lunette: cannot run no-such-command: No such file or directory$' err || fail "$(cat err)"
+  status 127 run /no/such/file 2>/dev/null
+  touch plain && chmod 0644 plain
+  status 126 run ./plain 2>/dev/null
+  status 126 run / 2>/dev/null
+}
+test_exit_status_is_125_when_lunette_fails() {
+  options=(--events /no/such/dir/file)
+  status 125 run true 2>err
+  grep -q '^lunette: .*/no/such/dir/file' err || fail "$(cat err)"
+  options=(--slot 65535)
+  echo 'return { ipv4_pool = "192.168.0.0/24" }' >small.lua
+  policy=small.lua
+  status 125 run true 2>err
+  grep -q 'ipv4_pool' err || fail "$(cat err)"
+}
+test_exit_status_is_2_for_wrong_arguments_and_policies() {
+  status 2 "$lunette" run 2>err
+  grep -q 'policy is missing' err || fail "$(cat err)"
+  status 2 "$lunette" run allow-all 2>/dev/null
+  status 2 "$lunette" run --slot 65536 allow-all true 2>/dev/null
+  status 2 "$lunette" run --mtu 1279 allow-all true 2>/dev/null
+  status 2 "$lunette" run --mtu 15OO allow-all true 2>/dev/null
+  status 2 "$lunette" run --no-such-option allow-all true 2>/dev/null
+  status 2 "$lunette" run allow-all --events x true 2>err
+  grep -q 'options stand before the policy' err || fail "$(cat err)"
+  status 2 "$lunette" run --hide /no/such/file allow-all true 2>/dev/null
+  status 2 "$lunette" run no-such-policy.lua touch started 2>err
+  grep -q 'no-such-policy.lua' err || fail "$(cat err)"
+  echo 'return { rulez = {} }' >bad.lua
+  status 2 "$lunette" run bad.lua touch started 2>err
+  grep -q 'bad.lua:1' err || fail "$(cat err)"
+  [ ! -e started ] || fail "CMD ran under a bad policy"
+}
+test_options_of_later_versions_are_refused_by_name() {
+  for option in "--control x" --observe; do
+    # shellcheck disable=SC2086
+    status 2 "$lunette" run $option allow-all true 2>err
+    grep -q -e "${option%% *}" err || fail "$(cat err)"
+  done
+}
+test_help_names_every_option() {
+  "$lunette" run --help >help || fail "status $?"
+  for option in --show --hide --events --pcap --slot --mtu --verbose; do
+    grep -q -e "$option" help || fail "no $option"
+  done
+}
+
+# ---- what CMD is given ----
+
+test_arguments_arrive_as_they_are() {
+  equal "$(run printf '[%s]' a '' 'b  c' -- -x '*')" "[a][][b  c][--][-x][*]"
+  equal "$("$lunette" run allow-all printf '[%s]' --help)" "[--help]"
+}
+test_standard_streams_pass() {
+  equal "$(head -c 3000000 /dev/zero | run sh -c 'cat; echo err >&2' 2>err | wc -c)" 3000000
+  equal "$(cat err)" err
+  run sh -c 'exec <&-' || fail "without input"
+  timeout 20 "$lunette" run allow-all true <&- >&- 2>&- || fail "without any"
+}
+test_descriptors_of_files_and_pipes_pass() {
+  equal "$(run cat <(echo hello))" hello
+  echo file >f
+  equal "$(run cat /dev/fd/7 7<f)" file
+}
+test_descriptors_of_sockets_and_directories_do_not_pass() {
+  serve "$PWD/s"
+  options=()
+  refused EBADF inherited 8 8<"$PWD"
+  found=$(/usr/bin/python3 - "$lunette" <<'EOF'
+import os, socket, subprocess, sys
+s = socket.socket()
+os.set_inheritable(s.fileno(), True)
+run = [sys.argv[1], "run", "allow-all", "--", "/usr/bin/python3", os.environ["PLACE"] + "/bin/probe.py", "inherited"]
+print(subprocess.run(run + [str(s.fileno())], close_fds=False, capture_output=True, text=True).stdout.strip())
+EOF
+)
+  equal "$found" EBADF
+  equal "$(run sh -c 'test -d /dev/fd/0 && echo directory || echo no' </)" no
+}
+test_environment_directory_umask_limits_and_signals_pass() {
+  mkdir d && cd d
+  equal "$(A_VARIABLE='x y' run sh -c 'echo "$A_VARIABLE"')" "x y"
+  equal "$(run pwd)" "$PWD"
+  equal "$(umask 027 && run sh -c umask)" 0027
+  equal "$(ulimit -n 123 && run sh -c 'ulimit -n')" 123
+  equal "$(ulimit -c 0 && run sh -c 'ulimit -c')" 0
+  equal "$(trap '' USR1 && run sh -c 'kill -USR1 $$; echo alive')" alive
+  equal "$(run sh -c 'grep -E "^Sig(Blk|Ign)" /proc/self/status | tr -d "\n\t"')" \
+    "$(sh -c 'grep -E "^Sig(Blk|Ign)" /proc/self/status | tr -d "\n\t"')"
+}
+test_ids_are_the_users_own() {
+  equal "$(run id -u):$(run id -g)" "$(id -u):$(id -g)"
+  run touch mine
+  equal "$(stat -c %u mine)" "$uid"
+}
+
+# ---- the network ----
+
+test_interface_is_set_up() {
+  run ip -o addr >addr
+  grep -q 'eth0 .*inet 172.16.0.2/30 ' addr || fail "$(cat addr)"
+  grep -q 'eth0 .*inet6 fd42:6d73:62::2/64 ' addr || fail "$(cat addr)"
+  grep -q 'lo .*inet 127.0.0.1/8 ' addr || fail "$(cat addr)"
+  ! grep -q tentative addr || fail "$(cat addr)"
+  run ip -o link show dev eth0 | grep -q 'LOWER_UP.*mtu 1500 .*link/ether 02:6c:75:00:00:02' || fail "$(run ip link)"
+  options=(--slot 300 --mtu 65520)
+  run sh -c 'ip -o addr; ip -o link' >addr
+  grep -q 'inet 172.16.4.178/30 ' addr || fail "$(cat addr)"
+  grep -q 'inet6 fd42:6d73:62:12c::2/64 ' addr || fail "$(cat addr)"
+  grep -q 'mtu 65520 .*link/ether 02:6c:75:01:2c:02' addr || fail "$(cat addr)"
+}
+test_resolver_is_the_gateway() {
+  equal "$(run grep -c ^nameserver /etc/resolv.conf)" 2
+  equal "$(run sed -n 's/^nameserver //p' /etc/resolv.conf | tr '\n' ' ')" "172.16.0.1 fd42:6d73:62::1 "
+}
+resolver_at() { # what is done to /etc/resolv.conf first
+  need_root
+  [ "$(stat -c %d /etc)" = "$(stat -c %d "$PLACE/etc")" ] || skip "no /etc of our own"
+  mv /etc/resolv.conf /etc/resolv.conf.kept
+  "$@"
+  equal "$(run sh -c 'head -n 2 /etc/resolv.conf | tail -n 1; getent passwd root | cut -d: -f1' | tr '\n' ' ')" "nameserver 172.16.0.1 root "
+  rm -f /etc/resolv.conf
+  mv /etc/resolv.conf.kept /etc/resolv.conf
+}
+test_resolver_where_resolv_conf_is_a_link() { resolver_at ln -s resolv.conf.kept /etc/resolv.conf; }
+test_resolver_where_resolv_conf_is_a_dangling_link() { resolver_at ln -s /run/systemd/resolve/stub-resolv.conf /etc/resolv.conf; }
+test_resolver_where_resolv_conf_is_missing() { resolver_at true; }
+test_low_ports_and_echo_sockets_need_no_privilege() {
+  equal "$(attempt listen 80)" yes
+  equal "$(attempt echo_socket)" yes
+  ping=$(command -v ping) || skip "no ping"
+  policy=none
+  run "$ping" -c 1 -W 0.2 192.0.2.1 >out # executes, although it may have file capabilities
+  equal "$?:$(grep -c '1 packets transmitted' out)" 1:1
+}
+test_events_and_capture_are_written_and_hidden_from_the_command() {
+  options=(--events ev --pcap cap)
+  policy=none
+  run sh -c 'cat ev cap 2>/dev/null && echo READ; echo x >>ev && echo WROTE; rm -f ev && echo REMOVED; exec 3<>/dev/tcp/192.0.2.1/80' >out 2>/dev/null
+  run bash -c 'timeout 0.5 bash -c "echo x >/dev/tcp/192.0.2.1/80"; cat ev cap && echo READ; echo x >>ev && echo WROTE' >out 2>/dev/null
+  equal "$(cat out)" ""
+  grep -q '"kind":"flow_denied".*"dst":"192.0.2.1".*"port":80' ev || fail "$(cat ev)"
+  /usr/bin/python3 -c 'import json,sys; [json.loads(l) for l in open("ev")]' || fail "no JSON Lines"
+  tcpdump -nr cap 2>/dev/null | grep -q '192.0.2.1.80: Flags \[S\]' || fail "no SYN in the capture"
+  equal "$(stat -c %a ev cap | tr '\n' ' ')" "600 600 "
+}
+test_events_go_to_standard_error() {
+  options=(--events -)
+  policy=none
+  run bash -c 'timeout 0.3 bash -c "echo x >/dev/tcp/192.0.2.1/80"' 2>err
+  grep -q '"kind":"flow_denied"' err || fail "$(cat err)"
+}
+test_events_to_a_reader_that_never_reads_do_not_stop_anything() {
+  mkfifo fifo
+  sleep 30 <>fifo &
+  background+=($!)
+  options=(--events fifo)
+  policy=none
+  start=$SECONDS
+  run bash -c 'for i in 1 2 3; do timeout 0.1 bash -c "echo x >/dev/tcp/192.0.2.1/8$i"; done; exit 4'
+  equal $? 4
+  [ $((SECONDS - start)) -lt 10 ] || fail "took $((SECONDS - start)) s"
+}
+
+# ---- processes ----
+
+test_only_the_commands_processes_are_seen() {
+  equal "$(run sh -c 'ls -d /proc/[0-9]*' | tr '\n' ' ')" "/proc/1 /proc/2 "
+  run sh -c "ls /proc/$$" 2>/dev/null && fail "a process of outside is seen"
+  return 0
+}
+test_orphans_are_reaped_and_end_with_the_command() {
+  run sh -c 'sh -c "sleep 0.1 & " ; sleep 0.4; ps -eo stat= | grep -c Z' >out
+  equal "$(cat out)" 0
+  run sh -c 'setsid sleep 471101 >/dev/null 2>&1 & trap "" TERM; exit 0'
+  gone 471101 || fail "a daemon outlived CMD"
+}
+test_command_without_terminal_is_in_a_session_of_its_own() {
+  setsid --wait timeout 20 "$lunette" run allow-all sh -c 'kill -KILL 0; sleep 5' </dev/null
+  equal $? 137 # and neither lunette nor this script: that would be 125, or nothing
+}
+test_signals_are_passed_on() {
+  for signal in TERM HUP INT QUIT USR1 USR2; do
+    # A shell in the background ignores some, and would pass that on.
+    env --default-signal timeout 20 "$lunette" run allow-all \
+      sh -c "trap 'echo got; exit 7' $signal; echo up; while :; do sleep 0.05; done # 471107" >out &
+    pid=$!
+    eventually grep -q up out
+    kill -"$signal" "$(lunette_pid 471107)"
+    wait $pid
+    equal "$signal:$?:$(grep -c got out)" "$signal:7:1"
+  done
+}
+test_first_process_cannot_be_ended_traced_or_read() {
+  equal "$(run sh -c 'kill -KILL 1; kill -TERM 1; sleep 0.1; echo alive')" alive
+  refused "EPERM EACCES" trace 1
+  refused "EPERM EACCES" read_memory 1
+  refused "EPERM EACCES" read_vm 1
+  refused "EPERM EACCES" read /proc/1/environ
+  refused "EPERM EACCES" listdir /proc/1/root/
+  for fd in 3 4 5; do
+    refused "EPERM EACCES" take_descriptor 1 $fd
+    refused "EPERM EACCES ENOENT" read /proc/1/fd/$fd
+  done
+  refused "EPERM EACCES" in_own_namespace read_memory 1
+}
+test_lunette_cannot_be_read_by_others_of_its_user() {
+  [ "$uid" != 0 ] || skip "root reads everything"
+  run sleep 471102 &
+  eventually lunette_pid 471102 >/dev/null
+  pid=$(lunette_pid 471102)
+  for what in "trace $pid" "read_memory $pid" "read_vm $pid" "read /proc/$pid/environ" "listdir /proc/$pid/fd"; do
+    # shellcheck disable=SC2086
+    found=$($probe $what)
+    [[ "$found" == EPERM || "$found" == EACCES ]] || fail "$what: $found"
+  done
+  kill "$pid"
+  wait
+}
+test_lunette_is_confined() {
+  run sleep 471103 &
+  eventually pgrep -u "$uid" -x -f "sleep 471103" >/dev/null
+  pid=$(lunette_pid 471103)
+  for line in CapInh:0000000000000000 CapPrm:0000000000000000 CapEff:0000000000000000 \
+    CapBnd:0000000000000000 CapAmb:0000000000000000 NoNewPrivs:1; do
+    tr -d '\t' <"/proc/$pid/status" | grep -qx "$line" || fail "$line: $(cat "/proc/$pid/status")"
+  done
+  nm -D --undefined-only "$lunette" | grep -q __asan_init || grep -q 'Seccomp:.*2' "/proc/$pid/status" || fail "no filter"
+  if [ "$uid" = 0 ]; then
+    equal "$(ls -A "/proc/$pid/root/")" ""
+    equal "$(cut -d' ' -f4 "/proc/$pid/mounts")" "$(grep -o 'ro,.*' "/proc/$pid/mounts" | cut -d' ' -f1)"
+    equal "$(wc -l <"/proc/$pid/mounts")" 1
+    grep -q '^Max core file size  *0  *0 ' "/proc/$pid/limits" || fail "core files"
+    [ "$(readlink "/proc/$pid/ns/user")" != "$(readlink /proc/self/ns/user)" ] || fail "user namespace"
+  fi
+  kill "$pid"
+  wait
+}
+test_killing_lunette_at_any_moment_leaves_nothing() {
+  for i in $(seq 40); do
+    "$lunette" run allow-all sh -c 'setsid sleep 471104 & sleep 471104' >/dev/null 2>&1 &
+    pid=$!
+    sleep "0.0$((RANDOM % 30 + 10))"
+    kill -KILL $pid
+    wait $pid 2>/dev/null
+  done
+  eventually gone 471104
+  eventually gone "$lunette run allow-all sh -c setsid sleep 471104"
+}
+test_killing_the_first_process_from_outside_ends_lunette_with_125() {
+  run sleep 471105 &
+  pid=$!
+  eventually pgrep -u "$uid" -x -f "sleep 471105" >/dev/null
+  kill -KILL "$(pgrep -P "$(lunette_pid 471105)")"
+  wait $pid
+  equal $? 125
+}
+
+# ---- privileges ----
+
+test_capabilities_are_empty_and_stay_so() {
+  run sh -c 'grep -h ^Cap /proc/self/status /proc/1/status' | tr -d '\t' >caps
+  equal "$(cut -d: -f2 caps | sort -u)" 0000000000000000
+  equal "$(run grep -c -E '^(NoNewPrivs:.1|Seccomp:.2)$' /proc/self/status)" 2
+}
+test_set_user_id_gives_nothing() {
+  if [ "$uid" = 0 ]; then
+    cp "$(command -v id)" set-id && chown 65534 set-id && chmod 6755 set-id
+    equal "$(run ./set-id -u)" 0
+    refused "EPERM EINVAL" become 65534
+  else
+    found=$(find /bin/su /usr/bin/su /usr/bin/mount /usr/bin/passwd -perm -4000 2>/dev/null | head -n 1)
+    [ -n "$found" ] || skip "no set-user-id program here"
+    equal "$(run grep -c nosuid /proc/mounts)" "$(run grep -c '' /proc/mounts)"
+    refused "EPERM EINVAL" become 0
+  fi
+}
+test_root_inside_cannot_change_the_machine() {
+  need_root
+  for file in /proc/sys/kernel/core_pattern /proc/sys/kernel/modprobe /proc/sys/vm/drop_caches /proc/sysrq-trigger; do
+    [ ! -e "$file" ] || refused "EROFS EACCES" write "$file"
+  done
+  for file in /sys/kernel/uevent_helper /sys/power/state /sys/class/net/eth0/mtu /sys/fs/cgroup/*/release_agent; do
+    [ ! -e "$file" ] || refused "EROFS EACCES ENOENT" write "$file"
+  done
+  refused "EROFS EACCES EPERM EINVAL" in_own_namespace remount_writable /proc/sys
+  refused EPERM mknod_disk disk
+}
+
+# ---- a second way out ----
+
+test_interface_cannot_be_changed_added_or_attached_to() {
+  refused EPERM set_interface eth0 0
+  refused EPERM set_interface lo 0
+  for change in "ip addr add 10.9.9.9/24 dev eth0" "ip link set eth0 address 02:00:00:00:00:01" "ip link del eth0" \
+    "ip link add type veth" "ip route add 192.0.2.0/24 dev eth0" "ip rule add from all lookup local"; do
+    # shellcheck disable=SC2086
+    run $change 2>/dev/null && fail "$change worked"
+  done
+  refused "EPERM EBUSY EACCES EINVAL" attach_tun eth0
+  refused "EPERM EACCES EINVAL" attach_tun mine
+  refused "EPERM EBUSY EACCES EINVAL" in_own_namespace attach_tun eth0
+  equal "$(run ip -o link | wc -l)" 2
+}
+test_own_namespaces_hold_no_network() {
+  refused "ENODEV EPERM" own_network
+  refused "EPERM EACCES" steal_interface eth0
+  refused "EPERM EACCES" join /proc/1/ns/net
+  refused "EPERM EACCES EINVAL" in_own_namespace join /proc/1/ns/net
+}
+test_raw_and_packet_sockets_are_refused() {
+  refused EPERM family 17 3
+  refused EPERM family 2 3 1
+  refused EPERM family 2 3 255
+  refused EPERM family 10 3 58
+}
+test_families_that_namespaces_do_not_contain_are_refused() {
+  for family in 3 4 5 6 9 15 $(seq 18 46); do refused EAFNOSUPPORT family "$family"; done
+  for family in 1 2 10 16; do equal "$(attempt family "$family" 2)" yes; done
+  refused EAFNOSUPPORT in_own_namespace family 40
+}
+test_kernel_helpers_that_lead_out_are_refused() {
+  refused ENOSYS io_uring
+  refused ENOSYS keyring
+  refused ENOSYS request_key
+}
+test_loopback_of_the_host_is_not_the_guests() {
+  port=$((20000 + RANDOM % 10000))
+  /usr/bin/python3 -m http.server --bind 127.0.0.1 $port >/dev/null 2>&1 &
+  background+=($!)
+  eventually sh -c "$probe tcp 127.0.0.1 $port | grep -q yes"
+  refused ECONNREFUSED tcp 127.0.0.1 $port
+  refused ECONNREFUSED tcp ::1 $port
+  found=$(attempt tcp 0.0.0.0 $port)
+  [ "$found" != yes ] || fail "0.0.0.0 reaches the host"
+}
+
+# ---- what is hidden ----
+
+hidden_socket() { # PATH: not to be reached, and with --show again
+  refused "ENOENT EACCES ECONNREFUSED ENOTDIR" unix "$1"
+  options=(--show "$1")
+  equal "$(attempt unix "$1")" yes
+  options=()
+}
+test_sockets_are_hidden_and_shown() {
+  serve "$PWD/agent.sock"
+  hidden_socket "$PWD/agent.sock"
+  ln -s agent.sock link
+  hidden_socket "$PWD/link"
+  serve "$PWD/datagram.sock" datagram
+  hidden_socket "$PWD/datagram.sock"
+}
+test_sockets_in_the_users_run_directory_are_hidden() {
+  dir=/run/user/$uid
+  [ -w "$dir" ] || skip "no $dir"
+  mkdir "$dir/podman"
+  serve "$dir/bus"
+  hidden_socket "$dir/bus"
+  serve "$dir/podman/podman.sock"
+  hidden_socket "$dir/podman/podman.sock"
+  options=(--show "$dir/podman")
+  equal "$(attempt unix "$dir/podman/podman.sock")" yes
+  refused ENOENT unix "$dir/bus"
+  options=()
+  refused ENOENT in_own_namespace unix "$dir/bus"
+  rm -r "${dir:?}"/{bus,podman}
+}
+test_sockets_of_engines_and_managers_are_hidden_and_shown() {
+  need_root
+  mkdir -p /run/containerd /run/dbus /run/systemd/resolve /run/services/deep
+  for socket in /run/docker.sock /run/containerd/containerd.sock /run/dbus/system_bus_socket /run/systemd/private \
+    /run/systemd/resolve/io.systemd.Resolve /run/services/deep/s.sock; do
+    serve $socket
+    hidden_socket $socket
+  done
+  [ ! -L /var/run ] || refused "ENOENT" unix /var/run/docker.sock
+  echo kept >/run/services/deep/file
+  equal "$(run cat /run/services/deep/file)" kept
+}
+test_socket_that_comes_back_stays_hidden() {
+  need_root
+  serve /run/again.sock
+  run sh -c "touch up; sleep 1; $probe unix /run/again.sock; ls /run/again.sock" >out 2>/dev/null &
+  pid=$!
+  eventually test -e up
+  rm /run/again.sock
+  serve /run/again.sock
+  wait $pid
+  equal "$(cat out)" ENOENT
+}
+test_socket_that_only_the_environment_names_is_hidden() {
+  need_root
+  # Its owner is in another network namespace, as rootless Docker is: no table here lists it.
+  unshare --net $probe serve "$PWD/far.sock" <> <(:) >ready &
+  background+=($!)
+  eventually grep -q ready ready
+  equal "$($probe unix "$PWD/far.sock")" yes
+  for name in "SSH_AUTH_SOCK=" "DOCKER_HOST=unix://" "DBUS_SESSION_BUS_ADDRESS=unix:path="; do
+    equal "$(env "$name$PWD/far.sock" timeout 20 "$lunette" run allow-all $probe unix "$PWD/far.sock")" EACCES
+  done
+}
+test_abstract_sockets_are_out_of_reach() {
+  serve "@lunette-test-$uid"
+  equal "$($probe unix "@lunette-test-$uid")" yes
+  refused ECONNREFUSED unix "@lunette-test-$uid"
+  refused ECONNREFUSED in_own_namespace unix "@lunette-test-$uid"
+}
+test_working_directory_is_no_way_around() {
+  dir=/run/user/$uid
+  [ -w "$dir" ] || skip "no $dir"
+  serve "$dir/bus"
+  (cd /run && equal "$(attempt relative "$dir/bus")" ENOENT)
+  (cd "$dir" && equal "$(attempt unix bus)" ENOENT)
+  rm "$dir/bus"
+}
+test_policy_is_hidden() {
+  echo 'return { policy = "allow-all" }' >p.lua
+  policy=p.lua
+  refused EACCES read p.lua
+  refused "EACCES EROFS" write p.lua
+  run sh -c 'mv p.lua q.lua; rm -f p.lua; echo >p.lua; chmod 777 p.lua' 2>/dev/null && fail "it was changed"
+  equal "$(cat p.lua)" 'return { policy = "allow-all" }'
+  ln -s p.lua link.lua
+  policy=link.lua
+  refused EACCES read p.lua
+  refused EACCES read link.lua
+  mkdir below && cd below
+  policy=../p.lua
+  refused EACCES read ../p.lua
+}
+test_files_and_directories_are_hidden_on_request() {
+  mkdir secrets && echo s >secrets/key && echo s >file
+  options=(--hide secrets --hide file)
+  refused EACCES read file
+  refused EACCES listdir secrets
+  refused "EACCES ENOENT" read secrets/key
+  options+=(--show file)
+  refused EACCES read file
+}
+test_hiding_cannot_be_undone() {
+  echo s >file
+  serve "$PWD/s.sock"
+  options=(--hide file)
+  for action in umount bind_parent; do
+    refused "EPERM EINVAL EACCES" $action "$PWD/file"
+    refused "EPERM EINVAL EACCES" in_own_namespace $action "$PWD/file"
+    refused "EPERM EINVAL EACCES" in_own_namespace $action "$PWD/s.sock"
+    refused "EPERM EINVAL EACCES" in_own_namespace $action /run
+  done
+}
+test_interfaces_of_the_host_are_not_in_sys() {
+  equal "$(run ls /sys/class/net | sort | tr '\n' ' ')" "eth0 lo "
+}
+
+# ---- terminals ----
+
+for scenario in $(grep -oP '^def \K\w+(?=\(\):)' "$PLACE/bin/terminal.py" | grep -vx shell); do
+  eval "test_terminal_$scenario() { timeout 60 /usr/bin/python3 '$PLACE/bin/terminal.py' '$lunette' allow-all $scenario; }"
+done
+
+# ---- errors, cost ----
+
+test_missing_tun_is_explained() {
+  need_root
+  unshare --mount sh -c "mount --bind /dev/null /dev/net/tun; '$lunette' run allow-all true" 2>err
+  equal $? 125
+  grep -q '^lunette: .*tun' err || fail "$(cat err)"
+  unshare --mount sh -c "mount -t tmpfs tmpfs /dev/net; '$lunette' run allow-all true" 2>err
+  equal $? 125
+  grep -q 'modprobe tun' err || fail "$(cat err)"
+}
+test_tun_for_root_only_is_explained() {
+  need_root
+  mknod -m 0600 node c 10 200
+  unshare --mount sh -c "mount --bind node /dev/net/tun; exec setpriv --reuid 65534 --regid 65534 --clear-groups '$lunette' run allow-all true" 2>err
+  equal $? 125
+  grep -q 'its mode is 0600 and ought to be 0666' err || fail "$(cat err)"
+}
+test_forbidden_namespaces_are_explained() {
+  unshare --user --map-root-user sh -c "echo 0 >/proc/sys/user/max_user_namespaces; '$lunette' run allow-all true" 2>err
+  equal $? 125
+  grep -q 'sysctl user.max_user_namespaces' err || fail "$(cat err)"
+}
+test_inside_lunette_lunette_runs() {
+  [ "$uid" != 0 ] || skip "the kernel lets nobody without capabilities map root once more"
+  equal "$(run "$lunette" run allow-all sh -c 'ip -o link | wc -l' 2>&1)" 2
+}
+test_start_takes_little_time_and_memory() {
+  now() { /usr/bin/python3 -c 'import time; print(time.monotonic_ns() // 1000)'; }
+  run true
+  before=$(date +%s%N)
+  for _ in $(seq 20); do run true; done
+  after=$(date +%s%N)
+  ms=$(((after - before) / 20000000))
+  run sleep 471106 &
+  eventually pgrep -u "$uid" -x -f "sleep 471106" >/dev/null
+  pid=$(lunette_pid 471106)
+  kb=$(sed -n 's/^VmRSS:[^0-9]*\([0-9]*\).*/\1/p' "/proc/$pid/status")
+  kill "$pid"
+  wait
+  echo "$ms ms from start to end of \`true\`, $kb KiB resident"
+  ! nm -D --undefined-only "$lunette" | grep -q __asan_init || skip "measured with sanitizers: $ms ms, $kb KiB"
+  [ "$ms" -lt 200 ] || fail "too slow, even for a busy machine"
+  [ "$kb" -lt 10240 ] || fail "too large"
+}
+
+# ---- the runner ----
+
+passed=0 failed=0 skipped=0 number=0
+for name in $(declare -F | sed -n 's/^declare -f \(test_.*\)/\1/p'); do
+  [[ "$name" == *${1:-}* ]] || continue
+  number=$((number + 1))
+  output=$(
+    cd "$(mktemp -d "$PLACE/$uid-XXXXXX" 2>/dev/null || mktemp -d)" || exit 1
+    trap 'kill "${background[@]}" 2>/dev/null' EXIT
+    "$name" 2>&1
+  )
+  if [ $? != 0 ]; then
+    failed=$((failed + 1))
+    printf 'not ok %d - %s: %s\n' $number "$me" "${name#test_}"
+    printf '%s\n' "$output" | sed 's/^/# /'
+  elif [[ "$output" == *SKIP\ * ]]; then
+    skipped=$((skipped + 1))
+    printf 'ok %d - %s: %s # %s\n' $number "$me" "${name#test_}" "$output"
+  else
+    passed=$((passed + 1))
+    printf 'ok %d - %s: %s\n' $number "$me" "${name#test_}"
+  fi
+done
+printf '1..%d\n%d passed, %d failed, %d skipped\n' $number $passed $failed $skipped
