@@ -19,23 +19,31 @@ int command_help(const struct command *command)
     return 0;
 }
 
-/* One line to stderr. The text may hold names from policies and from the network. */
+/* One line to stderr, in one piece, for others write there too. The text may hold names from
+ * policies and from the network. */
 static void say(const char *text)
 {
+    static const char prefix[] = "lunette: ";
     size_t len = strlen(text);
-    fputs("lunette: ", stderr);
+    char *line = malloc(sizeof(prefix) + len + 1);
+    if (line == NULL) {
+        return;
+    }
+    char *at = stpcpy(line, prefix);
     while (len > 0) {
         uint32_t c;
         size_t taken = utf8_next(text, len, &c);
         if (c == UTF8_INVALID || utf8_is_control(c)) {
-            fputc('?', stderr);
+            *at++ = '?';
         } else {
-            fwrite(text, 1, taken, stderr);
+            at = mempcpy(at, text, taken);
         }
         text += taken;
         len -= taken;
     }
-    fputc('\n', stderr);
+    *at++ = '\n';
+    fwrite(line, 1, (size_t)(at - line), stderr);
+    free(line);
 }
 
 static void say_formatted(const char *format, va_list args)
