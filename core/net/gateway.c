@@ -97,9 +97,17 @@ void gateway_send_icmp_error(ln_gateway *gw, const struct packet *packet, enum i
 
 /* ---- life ---- */
 
-/* What this version does not do is no reason to leave it undone silently. */
-static const char *unsupported_field(const ln_settings *settings)
+static bool is_unsupported_rule(const ln_rule *rule)
 {
+    ln_destination_kind kind = rule->destination.kind;
+    return rule->http != NULL || kind == LN_DEST_COUNTRY || kind == LN_DEST_CONTINENT ||
+           kind == LN_DEST_ASN;
+}
+
+/* What this version does not do is no reason to leave it undone silently. */
+static const char *unsupported_field(const ln_policy *policy)
+{
+    const ln_settings *settings = ln_policy_settings(policy);
     if (settings->n_bindings > 0) {
         return settings->bindings[0].origin;
     }
@@ -109,12 +117,27 @@ static const char *unsupported_field(const ln_settings *settings)
     if (settings->ingress_bytes.size != 0 || settings->ingress_packets.size != 0) {
         return "rate_limit.ingress";
     }
+    if (settings->tls.intercept) {
+        return "tls";
+    }
+    if (settings->n_secrets > 0) {
+        return settings->secrets[0].origin;
+    }
+    if (settings->trust_host_cas) {
+        return "trust_host_cas";
+    }
+    for (size_t i = 1; i <= ln_policy_rule_count(policy); i++) {
+        const ln_rule *rule = ln_policy_rule(policy, i);
+        if (is_unsupported_rule(rule)) {
+            return rule->origin;
+        }
+    }
     return NULL;
 }
 
 static int check_policy(const ln_policy *policy, ln_error *reterr)
 {
-    const char *field = unsupported_field(ln_policy_settings(policy));
+    const char *field = unsupported_field(policy);
     return field == NULL ? 0
                          : gateway_fail(reterr, -ENOTSUP,
                                         "%s: this version of lunette cannot enforce it", field);
