@@ -412,11 +412,6 @@ static bool is_local_name(uint16_t port)
            port == PORT_NETBIOS_DATAGRAM || port == PORT_DOQ;
 }
 
-static bool is_multicast(const ln_addr *addr)
-{
-    return ln_addr_is_v4(addr) ? addr->bytes[12] >> 4 == 0xe : addr->bytes[0] == 0xff;
-}
-
 static bool is_dhcp(const ln_gateway *gw, const struct packet *packet)
 {
     return packet->dst_port == PORT_DHCP && !packet->v6 &&
@@ -507,7 +502,7 @@ static void input_packet(ln_gateway *gw, const struct packet *packet)
         return;
     case PACKET_TCP:
     case PACKET_ECHO_REQUEST:
-        if (is_multicast(&packet->dst)) {
+        if (packet_is_multicast(packet)) {
             gateway_drop(gw, DROP_DESTINATION);
         } else {
             input_flow(gw, packet);

@@ -242,6 +242,8 @@ static void tell_unreachable(struct tcp_flow *f, enum icmp_error error)
     put_be32(tcp + 4, ep->irs);
     tcp[12] = TCP_LEN << 2;
     tcp[13] = TCP_SYN;
+    uint64_t sum = build_pseudo_sum(&ep->guest, &ep->peer, ep->v6, IPPROTO_TCP, TCP_LEN);
+    put_be16(tcp + 16, (uint16_t)~build_fold(build_sum(tcp, TCP_LEN, sum)));
     if (packet_describe(frame, ETH_LEN + ip_len + TCP_LEN, &syn) == DROP_NONE) {
         gateway_send_icmp_error(f->gw, &syn, error, 0);
     }
@@ -302,7 +304,7 @@ static void fail_to_dial(struct tcp_flow *f, int err)
 static void dialling_failed(struct tcp_flow *f, int err)
 {
     hang_up(f, true);
-    if (is_gateway(f) && !f->second) {
+    if (is_gateway(f) && !f->second && err == -ECONNREFUSED) {
         f->second = true;
         if (dial(f) == 0) {
             return;
