@@ -173,7 +173,7 @@ describe("what a policy returns", function()
 
   it("may not have keys that are not known, and the nearest is told", function()
     assert.matches('did you mean "rules"', support.problems("return { rule = {} }")[1], 1, true)
-    assert.matches("^1: %[1%]: unknown key", support.problems("return { {} }")[1])
+    assert.matches("^1: %[1%]: a value without a key", support.problems("return { {} }")[1])
   end)
 
   it("may come behind a first line for the shell and a byte order mark", function()
