@@ -1,6 +1,7 @@
 /* Echo requests through the host's sockets, unprivileged and raw: answers, whose they are, errors
  * of the network. */
 #include <errno.h>
+#include <netinet/in.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -173,17 +174,49 @@ static void test_every_request_of_a_burst_is_answered(void **state)
     assert_int_equal(f->answered.seq, 50);
 }
 
-static void test_answers_to_others_are_not_taken(void **state)
+/* Sends an echo reply from `from` to the first address of the host. */
+static void forge_reply(const char *from, uint16_t id, uint16_t seq)
+{
+    ln_addr src = netns_addr(from), dst = netns_addr(NETNS_HOST4);
+    struct sockaddr_storage sa;
+    uint8_t icmp[12] = {0};
+    put_be16(icmp + 4, id);
+    put_be16(icmp + 6, seq);
+    put_be16(icmp + 2, (uint16_t)~guest_sum(icmp, sizeof(icmp), 0));
+    int fd = socket(AF_INET, SOCK_RAW | SOCK_CLOEXEC, IPPROTO_ICMP);
+    assert_true(fd >= 0);
+    socklen_t len = sockaddr_put(&src, 0, &sa);
+    assert_int_equal(bind(fd, (struct sockaddr *)&sa, len), 0);
+    len = sockaddr_put(&dst, 0, &sa);
+    assert_int_equal(sendto(fd, icmp, sizeof(icmp), 0, (struct sockaddr *)&sa, len), sizeof(icmp));
+    close(fd);
+}
+
+static void test_answers_to_others_and_from_others_are_not_taken(void **state)
 {
     struct fixture *f = begin(state);
+    int tap = socket(AF_INET, SOCK_RAW | SOCK_CLOEXEC, IPPROTO_ICMP); /* hears everything */
+    assert_true(tap >= 0);
     assert_int_equal(request(f, NETNS_HOST4, 7, 1, 8, 64), 0);
     turns(f, &f->n_replies, 1);
-    assert_true(netns_run("ping -q -c 3 -i 0.01 " NETNS_HOST4 " >/dev/null && "
-                          "ping -q -c 3 -i 0.01 " NETNS_HOST6 " >/dev/null"));
+    uint8_t ip[200];
+    uint16_t id = 0, tag = 0;
+    do {
+        assert_true(recv(tap, ip, sizeof(ip), 0) >= 28);
+        id = get_be16(ip + 24);
+        tag = get_be16(ip + 26);
+    } while (ip[20] != 0);
+    close(tap);
+
+    forge_reply(NETNS_HOST4, (uint16_t)(id + 1), tag); /* to another process */
+    forge_reply(NETNS_HOST4, id, (uint16_t)(tag + 1)); /* to no request */
+    forge_reply(NETNS_OTHER4, id, tag);                /* from elsewhere */
     for (int i = 0; i < 5; i++) {
         loop_dispatch(&f->loop, 10);
     }
     assert_int_equal(f->n_replies, 1);
+    forge_reply(NETNS_HOST4, id, tag);
+    turns(f, &f->n_replies, 2);
 }
 
 static void test_unreachable_destination_is_told_at_once(void **state)
@@ -306,8 +339,8 @@ int main(void)
         UNPRIVILEGED(test_request_of_icmpv6_likewise),
         RAW(test_request_of_icmpv6_likewise),
         UNPRIVILEGED(test_every_request_of_a_burst_is_answered),
-        UNPRIVILEGED(test_answers_to_others_are_not_taken),
-        RAW(test_answers_to_others_are_not_taken),
+        UNPRIVILEGED(test_answers_to_others_and_from_others_are_not_taken),
+        RAW(test_answers_to_others_and_from_others_are_not_taken),
         UNPRIVILEGED(test_unreachable_destination_is_told_at_once),
         RAW(test_unreachable_destination_is_told_at_once),
         UNPRIVILEGED(test_loopback_is_never_asked),

@@ -386,6 +386,10 @@ static void check_error_names_its_peer(struct fixture *f, const char *host, uint
     assert_int_equal(f->error.code, code);
     assert_int_equal(f->error.quoted_len, 5);
     assert_int_equal(f->error_port, GUEST_PORT);
+    /* Nor does it take another datagram to hear of one. */
+    assert_int_equal(send_to(f, port, host, closed_port, 6, 64), 0);
+    turns(f, &f->n_errors, 2);
+    assert_int_equal(f->error.quoted_len, 6);
     slirp_port_close(port);
     close(server);
 }
@@ -485,6 +489,21 @@ static void test_closing_a_port_closes_its_socket(void **state)
     close(server);
 }
 
+static void test_no_socket_can_block(void **state)
+{
+    struct fixture *f = begin(state);
+    struct slirp_port *port = open_port(f, false, GUEST_PORT);
+    int next = dup(0); /* the descriptor that the socket will have */
+    close(next);
+    assert_int_equal(send_to(f, port, NETNS_HOST4, 9, 1, 64), 0);
+    int type = 0;
+    socklen_t len = sizeof(type);
+    assert_int_equal(getsockopt(next, SOL_SOCKET, SO_TYPE, &type, &len), 0);
+    assert_int_equal(type, SOCK_DGRAM);
+    assert_int_not_equal(fcntl(next, F_GETFL) & O_NONBLOCK, 0);
+    slirp_port_close(port);
+}
+
 static void test_want_of_descriptors_is_an_error_and_passes(void **state)
 {
     struct fixture *f = begin(state);
@@ -526,6 +545,7 @@ int main(void)
         TEST(test_services_of_libslirp_are_not_asked),
         TEST(test_ports_are_bounded),
         TEST(test_closing_a_port_closes_its_socket),
+        TEST(test_no_socket_can_block),
         TEST(test_want_of_descriptors_is_an_error_and_passes),
     };
     have_netns = netns_enter();
