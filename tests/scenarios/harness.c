@@ -69,15 +69,18 @@ static void set_entry(struct arena *arena, struct value_table *in, const char *k
     entry->value = value;
 }
 
-/* "allow@host:tcp:443" as the table it stands for. */
+/* "allow@host:tcp:443" as the table it stands for; IPv6 destinations stand in brackets. */
 static ln_value rule_value(struct arena *arena, const char *line)
 {
     static const char *const fields[] = {"action", "destination", "protocol", "port"};
     ln_value rule = table_value(arena, 4);
     for (size_t i = 0; i < 4 && *line != '\0'; i++) {
-        size_t len = strcspn(line, i == 0 ? "@" : ":");
+        bool bracket = *line == '[';
+        line += bracket;
+        size_t len = strcspn(line, i == 0 ? "@" : bracket ? "]" : ":");
         set_entry(arena, rule.table, fields[i], strlen(fields[i]), string_value(arena, line, len));
-        line += len + (line[len] != '\0');
+        line += len + bracket;
+        line += *line != '\0';
     }
     return rule;
 }
