@@ -60,7 +60,7 @@ struct ln_gateway {
     uint32_t ticks;
     uint32_t datagram_id; /* of the next datagram that is cut into fragments */
     struct muffled drops[DROP_REASONS];
-    struct muffled limits;
+    struct muffled limits, dns_limits;
     ln_stats stats;
 };
 
@@ -91,8 +91,10 @@ void gateway_judge(const ln_gateway *gw, const struct flow_key *key, ln_name_sta
 
 /* Counts a frame or datagram that is not let in; told at most once a second for each reason. */
 void gateway_drop(ln_gateway *gw, enum drop_reason reason);
-/* Counts one refusal for want of room; told at most once a second. */
+/* Counts one refusal for want of room; told at most once a second. The first is of a flow, the second
+ * of a DNS query. */
 void gateway_over_limit(ln_gateway *gw);
+void gateway_over_dns_limit(ln_gateway *gw);
 /* Tells what was only counted. Once a second. */
 void gateway_tell_muffled(ln_gateway *gw);
 /* Makes room for one flow more of a class, at the cost of the same protocol's flows that are over

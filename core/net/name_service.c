@@ -28,6 +28,7 @@
 enum {
     LENGTH = 2, /* bytes before each message of a stream */
     QUERY_MAX = 2048,
+    IN_MAX = 64 * 1024, /* bytes that the guest may send ahead: wide enough a window for any MTU */
     LOOKUPS_MAX = 16,
     QUEUE_MAX = 64 * 1024,
     ALL_QUEUED_MAX = 4 * 1024 * 1024
@@ -60,9 +61,9 @@ struct stream {
     struct timer idle;
     struct lookup *lookups;
     uint32_t n_lookups;
+    uint8_t *in; /* not yet taken as queries; NULL: nothing */
     uint32_t in_len;
-    uint8_t in[LENGTH + QUERY_MAX]; /* not yet taken as queries */
-    uint8_t *out;                   /* replies that the guest has not acknowledged */
+    uint8_t *out; /* replies that the guest has not acknowledged */
     size_t out_start, out_len, out_room;
     bool stalled;  /* whole queries may be in `in` */
     bool finished; /* the guest's FIN was taken */
@@ -153,7 +154,7 @@ static size_t ask(struct name_service *service, struct stream *stream,
     size_t reply_len = 0;
     struct lookup *lookup = calloc(1, sizeof(*lookup));
     if (lookup == NULL) {
-        gateway_over_limit(gw);
+        gateway_over_dns_limit(gw);
         return 0;
     }
     enum dns_step step = dns_server_query(&service->server, asker, msg, len, gw->loop.now_ns,
@@ -180,7 +181,7 @@ static size_t ask(struct name_service *service, struct stream *stream,
 static void tell_over_limit(struct name_service *service)
 {
     for (; service->server.over_limit > 0; service->server.over_limit--) {
-        gateway_over_limit(service->gw);
+        gateway_over_dns_limit(service->gw);
     }
 }
 
@@ -231,7 +232,7 @@ static int queue_reply(struct stream *s, size_t len)
 {
     struct name_service *service = s->service;
     if (service->queued + LENGTH + len > ALL_QUEUED_MAX) {
-        gateway_over_limit(service->gw);
+        gateway_over_dns_limit(service->gw);
         return -ENOBUFS;
     }
     if (s->out_start > 0) {
@@ -254,7 +255,7 @@ static int queue_reply(struct stream *s, size_t len)
     return 0;
 }
 
-static void drop_queue(struct stream *s)
+static void drop_replies(struct stream *s)
 {
     s->service->queued -= s->out_len;
     free(s->out);
@@ -301,8 +302,13 @@ static int take_queries(struct stream *s)
         at += LENGTH + len;
         rest(s);
     }
-    memmove(s->in, s->in + at, s->in_len - at);
     s->in_len -= at;
+    if (s->in_len > 0) {
+        memmove(s->in, s->in + at, s->in_len);
+    } else {
+        free(s->in);
+        s->in = NULL;
+    }
     tell_over_limit(s->service);
     return r;
 }
@@ -351,25 +357,25 @@ static void lookup_done(struct dns_exchange *exchange, const uint8_t *answer, si
 static ssize_t side_write(struct tcp_far *side, const uint8_t *data, size_t len)
 {
     struct stream *s = stream_of_side(side);
-    size_t taken = 0;
-    while (taken < len && s->in_len < sizeof(s->in)) {
-        size_t n = sizeof(s->in) - s->in_len;
-        n = n < len - taken ? n : len - taken;
-        memcpy(s->in + s->in_len, data + taken, n);
-        s->in_len += (uint32_t)n;
-        taken += n;
-        int r = take_queries(s);
-        if (r < 0) {
-            return r;
-        }
+    size_t n = IN_MAX - s->in_len < len ? IN_MAX - s->in_len : len;
+    if (n == 0) {
+        return 0;
     }
-    return (ssize_t)taken;
+    uint8_t *in = realloc(s->in, s->in_len + n);
+    if (in == NULL) {
+        return -ENOMEM;
+    }
+    memcpy(in + s->in_len, data, n);
+    s->in = in;
+    s->in_len += (uint32_t)n;
+    int r = take_queries(s);
+    return r < 0 ? r : (ssize_t)n;
 }
 
 static size_t side_space(struct tcp_far *side)
 {
     const struct stream *s = stream_of_side(side);
-    return sizeof(s->in) - s->in_len;
+    return IN_MAX - s->in_len;
 }
 
 static ssize_t side_peek(struct tcp_far *side, size_t offset, uint8_t *dst, size_t len)
@@ -392,7 +398,7 @@ static void side_discard(struct tcp_far *side, size_t len)
     s->out_len -= len;
     s->service->queued -= len;
     if (s->out_len == 0) {
-        drop_queue(s);
+        drop_replies(s);
     }
     rest(s);
 }
@@ -427,7 +433,10 @@ static void side_closed(struct tcp_far *side, enum tcp_end end)
     }
     cancel_lookups(s->service, s->lookups);
     timer_cancel(&gw->loop.timers, &s->idle);
-    drop_queue(s);
+    drop_replies(s);
+    free(s->in);
+    s->in = NULL;
+    s->in_len = 0;
     if (s->ep.state == TCP_TIME_WAIT) {
         flow_table_move(&gw->flows, &s->flow, FLOW_CLOSING, gw->loop.now_ns);
     } else {

@@ -68,6 +68,12 @@ void gateway_over_limit(ln_gateway *gw)
     muffled_count(gw, &gw->limits, LN_EVENT_LIMIT, "max_connections");
 }
 
+void gateway_over_dns_limit(ln_gateway *gw)
+{
+    gw->stats.drops[DROP_LIMIT]++;
+    muffled_count(gw, &gw->dns_limits, LN_EVENT_LIMIT, "dns_in_flight");
+}
+
 void gateway_tell_muffled(ln_gateway *gw)
 {
     for (unsigned reason = 0; reason < DROP_REASONS; reason++) {
@@ -75,6 +81,7 @@ void gateway_tell_muffled(ln_gateway *gw)
                      drop_reason_name((enum drop_reason)reason));
     }
     muffled_tick(gw, &gw->limits, LN_EVENT_LIMIT, "max_connections");
+    muffled_tick(gw, &gw->dns_limits, LN_EVENT_LIMIT, "dns_in_flight");
 }
 
 /* ---- room ---- */
