@@ -110,7 +110,15 @@ ln_policy *policy_of(const char *const *lines)
                 in = table_at(&arena, &config, key, (size_t)(dot - key), room);
                 key = dot + 1;
             }
-            set_entry(&arena, in, key, (size_t)(equals - key), scalar_value(&arena, equals + 1));
+            if (equals[-1] == ']') { /* "dns.nameservers[]=127.0.0.1": one of a list */
+                ln_value around = {.type = VALUE_TABLE, .table = in};
+                struct value_table *list =
+                    table_at(&arena, &around, key, (size_t)(equals - key) - 2, room);
+                list->items[list->n_items++] = string_value(&arena, equals + 1, strlen(equals + 1));
+            } else {
+                set_entry(&arena, in, key, (size_t)(equals - key),
+                          scalar_value(&arena, equals + 1));
+            }
         }
     }
     ln_problems *problems = ln_problems_new();
