@@ -60,7 +60,7 @@ int guest_send(int control, const struct guest_message *message, int fd)
     return sendmsg(control, &header, MSG_NOSIGNAL) < 0 ? -errno : 0;
 }
 
-int guest_receive(int control, enum guest_message_kind kind, struct guest_message *ret, int *ret_fd)
+int guest_receive(int control, struct guest_message *ret, int *ret_fd)
 {
     union control_buffer buffer;
     struct iovec part = {.iov_base = ret, .iov_len = sizeof(*ret)};
@@ -75,7 +75,7 @@ int guest_receive(int control, enum guest_message_kind kind, struct guest_messag
     if (n < 0) {
         return -errno;
     }
-    if (n != sizeof(*ret) || ret->kind != kind) {
+    if (n != sizeof(*ret)) {
         return n == 0 ? -EPIPE : -EPROTO;
     }
     if (ret_fd != NULL) {
@@ -88,10 +88,16 @@ int guest_receive(int control, enum guest_message_kind kind, struct guest_messag
     return 0;
 }
 
+int guest_expect(int control, enum guest_message_kind kind, struct guest_message *ret, int *ret_fd)
+{
+    int r = guest_receive(control, ret, ret_fd);
+    return r == 0 && ret->kind != kind ? -EPROTO : r;
+}
+
 /* For the guest: whoever does not send what is due is gone. */
 static void await(int control, enum guest_message_kind kind, struct guest_message *ret)
 {
-    if (guest_receive(control, kind, ret, NULL) < 0) {
+    if (guest_expect(control, kind, ret, NULL) < 0) {
         _exit(EXIT_LUNETTE_FAILED);
     }
 }
@@ -167,8 +173,26 @@ static bool has_terminal(void)
     return fd >= 0;
 }
 
+/* Takes what became known only with the policy, up to the link. */
+static void learn(const struct hide *hide, int control, ln_link *ret)
+{
+    struct guest_message message;
+    do {
+        if (guest_receive(control, &message, NULL) < 0) {
+            _exit(EXIT_LUNETTE_FAILED);
+        }
+        if (message.kind == GUEST_COVER) {
+            require_said(hide_now(hide, message.text));
+        } else if (message.kind == GUEST_UNSET) {
+            (void)unsetenv(message.text);
+        }
+    } while (message.kind != GUEST_LINK);
+    *ret = message.link;
+}
+
 static void set_up(const struct guest_options *options, int control)
 {
+    ln_link link;
     struct guest_message message;
     require(close_inherited(control), "close inherited descriptors");
     if (unshare(CLONE_NEWNET | CLONE_NEWNS | CLONE_NEWIPC | CLONE_NEWUTS) != 0) {
@@ -181,9 +205,9 @@ static void set_up(const struct guest_options *options, int control)
     close(tap);
     await(control, GUEST_MAPPED, &message);
     require_said(guest_view_apply(options->hide));
-    await(control, GUEST_LINK, &message);
-    require_said(netconf_apply(GUEST_INTERFACE, &message.link));
-    require_said(guest_view_resolver(options->hide, &message.link));
+    learn(options->hide, control, &link);
+    require_said(netconf_apply(GUEST_INTERFACE, &link));
+    require_said(guest_view_resolver(options->hide, &link));
     require_said(guest_view_seal());
     require(privileges_drop(), "drop privileges");
     require(guest_filter_install(), "install the guest's system call filter");

@@ -3,6 +3,7 @@
 #ifndef LN_CLI_GUEST_H
 #define LN_CLI_GUEST_H
 
+#include <limits.h>
 #include <signal.h>
 
 #include "cli/hide.h"
@@ -21,7 +22,9 @@ enum {
 enum guest_message_kind {
     GUEST_TAP,     /* guest: here is the TAP (SCM_RIGHTS) */
     GUEST_MAPPED,  /* lunette: your user and group ids are mapped */
-    GUEST_LINK,    /* lunette: this is your link */
+    GUEST_COVER,   /* lunette, any number: hide this file too */
+    GUEST_UNSET,   /* lunette, any number: take this variable out of CMD's environment */
+    GUEST_LINK,    /* lunette: that was all; this is your link */
     GUEST_READY,   /* guest: all is set up */
     GUEST_GO,      /* lunette: start CMD */
     GUEST_SIGNAL,  /* lunette, any time from then on: send CMD this signal */
@@ -32,14 +35,16 @@ struct guest_message {
     enum guest_message_kind kind;
     int signal;
     ln_link link;
+    char text[PATH_MAX];
 };
 
 /* Sends a message, with a descriptor (-1: none). Returns 0 or -errno. */
 int guest_send(int control, const struct guest_message *message, int fd);
-/* Receives one of the given kind, with a descriptor where `ret_fd` is not NULL. Returns 0, -EPIPE
- * when the other side is gone, or another -errno. */
-int guest_receive(int control, enum guest_message_kind kind, struct guest_message *ret,
-                  int *ret_fd);
+/* Receives one, with a descriptor where `ret_fd` is not NULL. Returns 0, -EPIPE when the other side
+ * is gone, or another -errno. */
+int guest_receive(int control, struct guest_message *ret, int *ret_fd);
+/* Likewise one of this kind and no other: else -EPROTO. */
+int guest_expect(int control, enum guest_message_kind kind, struct guest_message *ret, int *ret_fd);
 
 struct guest_options {
     char *const *argv; /* CMD, NULL-terminated */

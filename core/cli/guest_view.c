@@ -106,6 +106,7 @@ int guest_view_seal(void)
     static const char *const parts[] = {
         "/proc/sys", "/proc/sysrq-trigger", "/proc/irq", "/proc/bus",
         "/proc/fs",  "/proc/acpi",          "/proc/scsi"};
+    hide_finish();
     if (geteuid() != 0) {
         return 0; /* file permissions do */
     }

@@ -10,8 +10,8 @@
 int guest_view_apply(const struct hide *hide);
 /* Makes the gateway the resolver. */
 int guest_view_resolver(const struct hide *hide, const ln_link *link);
-/* Makes read-only what a guest whose user is the host's root could change for the whole machine.
- * Last, for the set-up writes there too. */
+/* Ends hiding, and makes read-only what a guest whose user is the host's root could change for the
+ * whole machine. Last, for the set-up writes there too. */
 int guest_view_seal(void);
 
 #endif

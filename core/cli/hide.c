@@ -98,7 +98,7 @@ static void paths_sort_unique(struct paths *paths)
 /* Whether `path` is `dir` or below it. */
 static bool is_within(const char *path, const char *dir)
 {
-    size_t len = strlen(dir);
+    size_t len = strcmp(dir, "/") == 0 ? 0 : strlen(dir);
     return strncmp(path, dir, len) == 0 && (path[len] == '\0' || path[len] == '/');
 }
 
@@ -400,7 +400,8 @@ static int rebuild_at(const struct hide *hide, const char *path)
 
 /* ---- covering ---- */
 
-/* What covers: a file and a directory without any permission. */
+/* What covers: a file and a directory without any permission. Mounted, they stay when hide_finish()
+ * has taken their names away. */
 static int make_covers(void)
 {
     if (mkdir(OWN, 0755) != 0 || mkdir(COVER, 0700) != 0 || mkdir(COVER "/dir", 0) != 0) {
@@ -412,14 +413,6 @@ static int make_covers(void)
     }
     close(fd);
     return 0;
-}
-
-/* Takes their names away: mounted, they stay. */
-static void remove_covers(void)
-{
-    (void)unlink(COVER "/file");
-    (void)rmdir(COVER "/dir");
-    (void)rmdir(COVER);
 }
 
 /* Mounts `from` read-only on `path`, itself and not what it may be a link to. */
@@ -493,11 +486,23 @@ int hide_apply(const struct hide *hide)
     if (r == 0) {
         r = make_covers();
     }
-    if (r == 0) {
-        r = cover_all(hide);
-        remove_covers();
+    return r < 0 ? r : cover_all(hide);
+}
+
+int hide_now(const struct hide *hide, const char *path)
+{
+    char absolute[PATH_MAX];
+    if (realpath(path, absolute) == NULL) {
+        return is_out_of_reach(errno) ? 0 : failed("find", path);
     }
-    return r;
+    return cover(hide, absolute);
+}
+
+void hide_finish(void)
+{
+    (void)unlink(COVER "/file");
+    (void)rmdir(COVER "/dir");
+    (void)rmdir(COVER);
 }
 
 int hide_replace(const struct hide *hide, const char *from, const char *path)

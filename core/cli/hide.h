@@ -35,6 +35,11 @@ int hide_collect(struct hide *hide);
  * guest's own, and /run/lunette an empty directory in it. Returns 0, or -errno after saying what
  * failed: then CMD must not run. */
 int hide_apply(const struct hide *hide);
+/* Hides one more file, after hide_apply() and before hide_finish(). Returns 0, also when there is
+ * no such file, or -errno after saying what failed. */
+int hide_now(const struct hide *hide, const char *path);
+/* Removes what is needed for hiding only. */
+void hide_finish(void);
 /* Puts the file `from` in place of `path`, itself and not what it may be a link to; where there is
  * no such path, its directory is rebuilt with one. Returns 0, or -errno after saying what failed.
  */

@@ -157,8 +157,28 @@ int guest_tap(struct guest *guest)
 {
     struct guest_message message;
     int fd = -1;
-    int r = guest_receive(guest->control, GUEST_TAP, &message, &fd);
+    int r = guest_expect(guest->control, GUEST_TAP, &message, &fd);
     return r < 0 ? r : fd;
+}
+
+static int send_text(struct guest *guest, enum guest_message_kind kind, const char *text)
+{
+    struct guest_message message = {.kind = kind};
+    if (strlen(text) >= sizeof(message.text)) {
+        return -ENAMETOOLONG;
+    }
+    strcpy(message.text, text);
+    return guest_send(guest->control, &message, -1);
+}
+
+int guest_cover(struct guest *guest, const char *path)
+{
+    return send_text(guest, GUEST_COVER, path);
+}
+
+int guest_unset(struct guest *guest, const char *name)
+{
+    return send_text(guest, GUEST_UNSET, name);
 }
 
 int guest_configure(struct guest *guest, const ln_link *link)
@@ -170,7 +190,7 @@ int guest_configure(struct guest *guest, const ln_link *link)
 int guest_go(struct guest *guest)
 {
     struct guest_message message;
-    int r = guest_receive(guest->control, GUEST_READY, &message, NULL);
+    int r = guest_expect(guest->control, GUEST_READY, &message, NULL);
     if (r == 0) {
         r = guest_send(guest->control, &(struct guest_message){.kind = GUEST_GO}, -1);
     }

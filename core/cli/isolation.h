@@ -18,6 +18,11 @@ struct guest {
 int guest_start(struct guest *guest, const struct guest_options *options);
 /* Waits for the TAP. Returns the descriptor, or -errno: then the guest has said why. */
 int guest_tap(struct guest *guest);
+/* Hides one more file from CMD, before guest_configure(). One that is not there is hidden already.
+ * Returns 0 or -errno. */
+int guest_cover(struct guest *guest, const char *path);
+/* Takes a variable out of CMD's environment, likewise. */
+int guest_unset(struct guest *guest, const char *name);
 /* Tells the guest its link, on which it sets itself up. Returns 0 or -errno. */
 int guest_configure(struct guest *guest, const ln_link *link);
 /* Waits until the guest is set up, and lets it start CMD. Returns 0, or -errno as guest_tap(). */

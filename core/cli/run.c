@@ -277,6 +277,22 @@ static int on_event(void *user, const ln_event *event)
     return event_log_put(&run->events, event);
 }
 
+/* Hides where the policy's secrets come from, and the key that the guest is to trust. */
+static int hide_secrets(struct guest *guest, const ln_settings *settings)
+{
+    int r = settings->tls.ca_key == NULL ? 0 : guest_cover(guest, settings->tls.ca_key);
+    for (size_t i = 0; i < settings->n_secrets && r == 0; i++) {
+        const ln_secret *secret = &settings->secrets[i];
+        r = guest_unset(guest, secret->env);
+        if (r == 0 && secret->from == LN_SECRET_FROM_FILE) {
+            r = guest_cover(guest, secret->source);
+        } else if (r == 0 && secret->from == LN_SECRET_FROM_ENV) {
+            r = guest_unset(guest, secret->source);
+        }
+    }
+    return r;
+}
+
 /* Returns 0, or the exit status. */
 static int make_gateway(struct run *run)
 {
@@ -300,6 +316,8 @@ static int make_gateway(struct run *run)
                     .on_event = run->events.sink == NULL ? NULL : on_event};
     if (ln_gateway_new(&config, &host, run, &run->gateway, &error) < 0) {
         command_say("%s: %s", run->options.policy, error.message);
+        status = EXIT_LUNETTE_FAILED;
+    } else if (failed(hide_secrets(&run->guest, ln_policy_settings(policy)), "hide secrets") < 0) {
         status = EXIT_LUNETTE_FAILED;
     }
     ln_policy_unref(policy);
@@ -368,7 +386,7 @@ static void on_message(struct watch *watch, uint32_t events)
     struct run *run = (struct run *)(void *)((char *)watch - offsetof(struct run, messages));
     struct guest_message message;
     (void)events;
-    if (guest_receive(run->guest.control, GUEST_STOPPED, &message, NULL) < 0) {
+    if (guest_expect(run->guest.control, GUEST_STOPPED, &message, NULL) < 0) {
         loop_unwatch(gateway_loop(run->gateway), watch); /* it is ending: SIGCHLD follows */
         return;
     }

@@ -30,6 +30,8 @@ struct sink {
     size_t size, head, used;
     int error; /* negative errno that ended writing */
     bool started, closing;
+    bool ended;     /* the thread is done with the sink */
+    bool abandoned; /* and then frees it itself */
 };
 
 int sink_new(int fd, size_t size, struct sink **ret)
@@ -65,6 +67,15 @@ static ssize_t write_some(int fd, const uint8_t *data, size_t len)
     }
 }
 
+static void destroy(struct sink *sink)
+{
+    pthread_cond_destroy(&sink->filled);
+    pthread_mutex_destroy(&sink->lock);
+    close(sink->fd);
+    free(sink->ring);
+    free(sink);
+}
+
 static void *sink_run(void *user)
 {
     struct sink *sink = user;
@@ -89,7 +100,12 @@ static void *sink_run(void *user)
             sink->used -= (size_t)n;
         }
     }
+    sink->ended = true;
+    bool abandoned = sink->abandoned;
     pthread_mutex_unlock(&sink->lock);
+    if (abandoned) {
+        destroy(sink);
+    }
     return NULL;
 }
 
@@ -152,7 +168,9 @@ int sink_put_last(struct sink *sink, const struct iovec *parts, int n_parts)
     return put(sink, parts, n_parts, 0);
 }
 
-static int join(struct sink *sink, unsigned timeout_ms)
+/* Waits for the thread's end. Returns false when that takes too long: then the sink is the
+ * thread's. */
+static bool join(struct sink *sink, unsigned timeout_ms)
 {
     struct timespec until;
     clock_gettime(CLOCK_REALTIME, &until);
@@ -162,7 +180,20 @@ static int join(struct sink *sink, unsigned timeout_ms)
         until.tv_sec++;
         until.tv_nsec -= 1000000000;
     }
-    return -pthread_timedjoin_np(sink->thread, NULL, &until);
+    if (pthread_timedjoin_np(sink->thread, NULL, &until) == 0) {
+        return true;
+    }
+    pthread_mutex_lock(&sink->lock);
+    bool ended = sink->ended; /* just now */
+    sink->abandoned = !ended;
+    pthread_t thread = sink->thread;
+    pthread_mutex_unlock(&sink->lock);
+    if (ended) {
+        pthread_join(thread, NULL);
+    } else {
+        pthread_detach(thread);
+    }
+    return ended;
 }
 
 struct sink *sink_free(struct sink *sink, unsigned timeout_ms)
@@ -175,14 +206,9 @@ struct sink *sink_free(struct sink *sink, unsigned timeout_ms)
         sink->closing = true;
         pthread_cond_signal(&sink->filled);
         pthread_mutex_unlock(&sink->lock);
-        if (join(sink, timeout_ms) < 0) {
-            return NULL;
-        }
     }
-    pthread_cond_destroy(&sink->filled);
-    pthread_mutex_destroy(&sink->lock);
-    close(sink->fd);
-    free(sink->ring);
-    free(sink);
+    if (!sink->started || join(sink, timeout_ms)) {
+        destroy(sink);
+    }
     return NULL;
 }

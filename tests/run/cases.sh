@@ -253,6 +253,7 @@ test_command_without_terminal_is_in_a_session_of_its_own() {
 }
 test_signals_are_passed_on() {
   for signal in TERM HUP INT QUIT USR1 USR2; do
+    rm -f out
     # A shell in the background ignores some, and would pass that on.
     env --default-signal timeout 20 "$lunette" run allow-all \
       sh -c "trap 'echo got; exit 7' $signal; echo up; while :; do sleep 0.05; done # 471107" >out &
@@ -500,6 +501,26 @@ test_policy_is_hidden() {
   mkdir below && cd below
   policy=../p.lua
   refused EACCES read ../p.lua
+}
+test_sources_of_secrets_are_hidden() {
+  echo value >token
+  cat >p.lua <<'EOF'
+return {
+  policy = "public-only", tls = {},
+  secrets = {
+    { env = "FILE_TOKEN", from_file = "token", allow_hosts = { "api.github.com" } },
+    { env = "ENV_TOKEN", from_env = "REAL_TOKEN", allow_hosts = { "api.github.com" } },
+  },
+}
+EOF
+  policy=p.lua
+  export REAL_TOKEN=value ENV_TOKEN=value FILE_TOKEN=value
+  refused EACCES read token
+  run env >out || fail "$(cat out)"
+  grep value out && fail "it is in the environment"
+  run sh -c 'cat /proc/[0-9]*/environ | tr "\0" "\n"' >out 2>/dev/null
+  grep _TOKEN=value out && fail "it is in some environment"
+  return 0
 }
 test_files_and_directories_are_hidden_on_request() {
   mkdir secrets && echo s >secrets/key && echo s >file
