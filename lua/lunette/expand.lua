@@ -35,19 +35,21 @@ local DEPTH_MAX = 32 -- of tables in tables; deeper ones are refused when values
 local Expansion = {}
 Expansion.__index = Expansion
 
---- Marks `value` and the tables in it with the positions that `node` knows. A table that has a mark
---- keeps it: it was written elsewhere.
----@param node? lunette.Node
-function Expansion:mark(value, node, file, line, depth)
+--- Marks the tables in `value` with the positions that `node` knows. A table that has a mark keeps
+--- it: it was written elsewhere. One without fields of known lines needs none: it is where its own
+--- field is.
+---@param node lunette.Node
+function Expansion:mark(value, node, file, depth)
   if type(value) ~= "table" or self.marks[value] or depth > DEPTH_MAX then return end
-  local fields = node and node.fields
-  local mark = { file = file, line = node and node.line or line, lines = fields and {} or NO_LINES }
-  self.marks[value] = mark
-  for key, child_node in next, fields or NO_LINES do
-    mark.lines[key] = child_node.line
-  end
-  for key, child in next, value do
-    self:mark(child, fields and fields[key], file, mark.lines[key] or mark.line, depth + 1)
+  local lines = {}
+  self.marks[value] = { file = file, line = node.line, lines = lines }
+  for key, field in next, node.fields do
+    if type(field) == "table" then
+      lines[key] = field.line
+      self:mark(rawget(value, key), field, file, depth + 1)
+    else
+      lines[key] = field
+    end
   end
 end
 
@@ -69,12 +71,16 @@ local function is_list(value)
   return type(value) == "table" and not rules.is_chain(value) and rawget(value, 1) ~= nil
 end
 
---- A rule written as a table: a copy, since the same table may stand in several places.
+--- A rule written as a table. One that stands in several places is copied, for each has its origin.
 function Expansion:add_table(rule, origin, file, line)
   local known = self.marks[rule] or { file = file, line = line, lines = NO_LINES }
-  local copy = {}
-  for key, value in next, rule do copy[key] = value end
-  self:add(copy, { file = known.file, line = known.line, lines = known.lines, origin = origin })
+  if known.origin then
+    local copy = {}
+    for key, value in next, rule do copy[key] = value end
+    rule, known = copy, { file = known.file, line = known.line, lines = known.lines }
+  end
+  known.origin = origin
+  self:add(rule, known)
 end
 
 --- A value that is not a table, for a message.
@@ -137,7 +143,8 @@ end
 function Expansion:expand_rules(config)
   local list = rawget(config, "rules")
   if rules.is_chain(list) then
-    self:problem(self.marks[list], "rules", "is one rule", "a rule", "a list of rules: { … }")
+    local mark = self.marks[config]
+    self:problem({ file = mark.file, line = mark.lines.rules or mark.line }, "rules", "is one rule", "a rule", "a list of rules: { … }")
     config.rules = nil
     return
   end
@@ -154,7 +161,7 @@ end
 
 --- Expands a configuration.
 ---@param config any what the policy returned
----@param at { file?: string, line?: integer, node?: lunette.Node } where it was written
+---@param at { file?: string, line?: integer, node?: lunette.Node|integer } where it was written
 ---@return any config a plain table where `config` was a table
 ---@return table<table, lunette.Mark> marks
 ---@return lunette.Problem[] problems
@@ -165,7 +172,8 @@ function M.expand(config, at)
     config = {}
   end
   if type(config) ~= "table" then return config, self.marks, self.problems end
-  self:mark(config, at.node, at.file, at.line, 0)
+  local node = type(at.node) == "table" and at.node or { line = at.line, fields = NO_LINES }
+  self:mark(config, node, at.file, 0)
   local expanded = {}
   if profiles.is_profiles(config) then
     expanded.rules = config
@@ -183,7 +191,7 @@ end
 ---@param source string the text of the file; "" where there is none
 function M.policy(config, file, source)
   local node = locate.returned(source)
-  return M.expand(config, { file = file, line = node and node.line, node = node })
+  return M.expand(config, { file = file, line = type(node) ~= "table" and node or nil, node = node })
 end
 
 return M

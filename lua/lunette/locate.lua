@@ -1,160 +1,71 @@
 --- Where the fields of a policy are written: a Lua table does not know, so its source is read.
 ---
---- Theory of operation. The source is cut into tokens, then walked once at statement level, without
---- building a syntax tree. Three shapes are followed, because policies are written in them:
+--- Theory of operation. The tokens are walked once at statement level, without building a syntax tree.
+--- Three shapes are followed, because policies are written in them:
 ---
 ---     local NAME = VALUE      NAME.field = VALUE      return VALUE
 ---
---- VALUE is described by a node: its line, and, where it is a table constructor or a name that stands
---- for one, its fields. Anything else (calls, arithmetic, functions) is skipped token by token; it
---- has a line and no fields. What is not understood has no line, and the caller takes that of the
---- nearest thing around it: positions help the reader, nothing is decided by them.
+--- VALUE is described by its line and, where it is a table constructor or a name that stands for one,
+--- by its fields. Anything else (calls, arithmetic, functions) is skipped token by token. What is not
+--- understood has no line, and the caller takes that of the nearest thing around it: positions help the
+--- reader, nothing is decided by them.
+
+local lexer = require "lunette.lexer"
 
 local M = {}
 
+--- A table constructor. A field that is no constructor, or one on a single line, is its line alone.
 ---@class lunette.Node
 ---@field line integer 1-based
----@field fields? table<string|integer, lunette.Node> of a table constructor
+---@field fields table<string|integer, lunette.Node|integer>
 
 ---@class lunette.Token
----@field kind "name"|"string"|"number"|"symbol"|"end"
----@field text string the name, symbol or number; of a string: its contents, as far as escapes allow
+---@field kind lunette.TokenKind
+---@field text string
 ---@field line integer
 
 local DEPTH_MAX = 64 -- of nested constructors; the conversion of values stops far earlier
+local RING = 16 -- tokens in sight
+local AHEAD_MAX = RING - 4 -- how far is looked
 
-local OPENS = { ["function"] = true, ["if"] = true, ["do"] = true, ["repeat"] = true }
-local CLOSES = { ["end"] = true, ["until"] = true }
-local SYMBOLS = { "...", "..", "::", "==", "~=", "<=", ">=", "//", "<<", ">>" }
-local ESCAPES = { a = "\a", b = "\b", f = "\f", n = "\n", r = "\r", t = "\t", v = "\v" }
+--- By how much a token changes the depth of brackets and blocks.
+local SYMBOL_DEPTH = { ["("] = 1, ["["] = 1, ["{"] = 1, [")"] = -1, ["]"] = -1, ["}"] = -1 }
+local NAME_DEPTH = { ["function"] = 1, ["if"] = 1, ["do"] = 1, ["repeat"] = 1, ["end"] = -1, ["until"] = -1 }
 
---- The long bracket at `at`: its contents and where it ends, or nil.
-local function long_bracket(source, at)
-  local level = source:match("^%[(=*)%[", at)
-  if not level then return nil end
-  local close = "]" .. level .. "]"
-  local from = at + #level + 2
-  local last = source:find(close, from, true)
-  if not last then return nil end
-  return source:sub(from, last - 1), last + #close
+---@param token lunette.Token
+local function depth_of(token)
+  local depths = token.kind == "symbol" and SYMBOL_DEPTH or token.kind == "name" and NAME_DEPTH
+  return depths and depths[token.text] or 0
 end
-
---- The quoted string at `at`: its contents and where it ends. Only keys need their exact contents;
---- escapes that keys hardly hold (\x, \u, decimal) are left as they are written.
-local function quoted(source, at)
-  local quote = source:sub(at, at)
-  local i = at + 1
-  local parts = {}
-  while true do
-    local stop = source:find('[\\\n"\']', i)
-    if not stop then return nil end
-    parts[#parts + 1] = source:sub(i, stop - 1)
-    local c = source:sub(stop, stop)
-    if c == quote then return table.concat(parts), stop + 1 end
-    if c == "\n" then return nil end
-    if c == "\\" then
-      local next_char = source:sub(stop + 1, stop + 1)
-      if next_char == "z" then
-        i = source:find("%S", stop + 2) or #source + 1
-      else
-        parts[#parts + 1] = ESCAPES[next_char] or next_char
-        i = stop + 2
-      end
-    else -- the other quote
-      parts[#parts + 1] = c
-      i = stop + 1
-    end
-  end
-end
-
---- The symbol at `at`: the longest that fits.
-local function symbol(source, at)
-  for _, text in ipairs(SYMBOLS) do
-    if source:sub(at, at + #text - 1) == text then return text end
-  end
-  return source:sub(at, at)
-end
-
---- One token that starts at `at` (no blank, no comment): kind, text, and where it ends.
-local function token_at(source, at)
-  local name = source:match("^[%a_][%w_]*", at)
-  if name then return "name", name, at + #name end
-  local number = source:match("^0[xX][%x%.]*", at) or source:match("^%.?%d[%w%.]*", at)
-  if number then return "number", number, at + #number end
-  local text, stop = long_bracket(source, at)
-  if text then return "string", text, stop end
-  if source:find("^[\"']", at) then
-    text, stop = quoted(source, at)
-    if text then return "string", text, stop end
-  end
-  text = symbol(source, at)
-  return "symbol", text, at + #text
-end
-
---- Cuts `source` into tokens, one at a call; at the end of the kind "end", again and again.
----@param source string
----@return fun(): lunette.Token
-local function tokenizer(source)
-  local line, at, newline = 1, 1, source:find("\n", 1, true)
-  local function skip_to(stop)
-    while newline and newline < stop do
-      line = line + 1
-      newline = source:find("\n", newline + 1, true)
-    end
-    at = stop
-  end
-  if source:find("^#") then skip_to(source:find("\n", 1, true) or #source + 1) end
-  return function()
-    while true do
-      skip_to(source:find("%S", at) or #source + 1)
-      if at > #source then return { kind = "end", text = "", line = line } end
-      if not source:find("^%-%-", at) then
-        local kind, text, stop = token_at(source, at)
-        local token = { kind = kind, text = text, line = line }
-        skip_to(stop)
-        return token
-      end
-      local _, stop = long_bracket(source, at + 2)
-      skip_to(stop or source:find("\n", at, true) or #source + 1)
-    end
-  end
-end
-
-local NOTHING = { kind = "end", text = "", line = 1 } -- what stands before the first token
 
 ---@class lunette.Walker
----@field next_token fun(): lunette.Token
----@field tokens table<integer, lunette.Token> those around here: a large file has too many to keep
+---@field next_token fun(): lunette.TokenKind, string, integer
+---@field ring table<integer, lunette.Token> the tokens around here, by number modulo RING
 ---@field at integer
----@field read integer the last that was read
----@field locals table<string, lunette.Node>
+---@field read integer the number of the last that was read
+---@field locals table<string, lunette.Node|integer>
 local Walker = {}
 Walker.__index = Walker
 
 ---@param source string
 ---@return lunette.Walker
 local function walker_of(source)
-  local self = { next_token = tokenizer(source), tokens = {}, at = 1, read = 0, locals = {} }
+  local ring = {}
+  for i = 0, RING - 1 do ring[i] = { kind = "end", text = "", line = 1 } end
+  local self = { next_token = lexer.tokens(source), ring = ring, at = 1, read = 0, locals = {} }
   return setmetatable(self, Walker)
 end
 
---- The token `ahead` of here; -1 is the one before.
+--- The token `ahead` of here; -1 is the one before. It is reused a few tokens later.
+---@return lunette.Token
 function Walker:peek(ahead)
   local wanted = self.at + (ahead or 0)
   while self.read < wanted do
     self.read = self.read + 1
-    self.tokens[self.read] = self.next_token()
+    local token = self.ring[self.read % RING]
+    token.kind, token.text, token.line = self.next_token()
   end
-  return self.tokens[wanted] or NOTHING
-end
-
---- Goes `count` tokens on.
-function Walker:advance(count)
-  for _ = 1, count do
-    self:peek()
-    self.tokens[self.at - 1] = nil
-    self.at = self.at + 1
-  end
+  return self.ring[wanted % RING]
 end
 
 --- Whether the token `ahead` of here is this symbol or keyword.
@@ -163,25 +74,19 @@ function Walker:is(text, ahead)
   return token.text == text and (token.kind == "symbol" or token.kind == "name")
 end
 
-function Walker:ends_value(ahead)
-  return self:is(",", ahead) or self:is(";", ahead) or self:is("}", ahead) or self:peek(ahead).kind == "end"
-end
+--- Whether there is a name `ahead` of here.
+function Walker:is_name(ahead) return self:peek(ahead).kind == "name" end
 
 --- Skips to the end of the value inside a constructor: the separator or brace that is not inside
 --- brackets or a function's body.
 function Walker:skip_value()
   local depth = 0
-  while self:peek().kind ~= "end" do
+  while true do
     local token = self:peek()
-    if depth == 0 and self:ends_value() then return end
-    if token.kind == "symbol" then
-      if token.text:find("^[%(%[{]$") then depth = depth + 1 end
-      if token.text:find("^[%)%]}]$") then depth = depth - 1 end
-    elseif token.kind == "name" then
-      if OPENS[token.text] then depth = depth + 1 end
-      if CLOSES[token.text] then depth = depth - 1 end
-    end
-    self:advance(1)
+    if token.kind == "end" then return end
+    if depth == 0 and (self:is(",") or self:is(";") or self:is("}")) then return end
+    depth = depth + depth_of(token)
+    self.at = self.at + 1
   end
 end
 
@@ -190,74 +95,57 @@ end
 function Walker:key()
   local token = self:peek()
   if token.kind == "name" and self:is("=", 1) then
-    self:advance(2)
+    self.at = self.at + 2
     return token.text
   end
   if not self:is("[") then return nil end
   local constant = self:peek(1)
   if self:is("]", 2) and self:is("=", 3) then
-    self:advance(4)
+    self.at = self.at + 4
     if constant.kind == "string" then return constant.text end
     if constant.kind == "number" then return math.tointeger(tonumber(constant.text)) or false end
     return false
   end
-  self:skip_to_assignment()
+  while self:peek().kind ~= "end" and not self:is("=") do self.at = self.at + 1 end
+  self.at = self.at + 1
   return false
 end
 
---- Past the `=` behind a computed key.
-function Walker:skip_to_assignment()
-  while self:peek().kind ~= "end" and not self:is("=") do
-    self:advance(1)
-  end
-  self:advance(1)
-end
-
 --- Describes the table constructor here, and goes behind it.
----@return lunette.Node
+---@return integer line
+---@return table fields
+---@return boolean on_one_line
 function Walker:constructor(depth)
-  local node = { line = self:peek().line, fields = {} }
-  self:advance(1)
-  local position = 0
+  local first, fields, position = self:peek().line, {}, 0
+  self.at = self.at + 1
   while self:peek().kind ~= "end" and not self:is("}") do
-    local line = self:peek().line
-    local key = self:key()
-    local positional = key == nil
-    if positional then
+    local key_line, key = self:peek().line, self:key()
+    local line, inner, on_one_line = self:value(depth + 1)
+    if key == nil then
       position = position + 1
-      key = position
+      key, key_line = position, line
     end
-    local value = self:value(depth + 1)
     if key then
-      node.fields[key] = { line = positional and value.line or line, fields = value.fields }
+      fields[key] = inner and not on_one_line and { line = key_line, fields = inner } or key_line
     end
     self:skip_value()
-    if not self:is("}") then self:advance(1) end
+    if not self:is("}") then self.at = self.at + 1 end
   end
-  self:advance(1)
-  return node
+  local last = self:peek().line
+  self.at = self.at + 1
+  return first, fields, first == last
 end
 
---- Describes the value here. Goes behind it where it is a constructor or a name, else to wherever
---- the caller's skipping begins.
----@return lunette.Node
-function Walker:value(depth)
-  local token = self:peek()
-  if self:is("{") and depth < DEPTH_MAX then
-    return self:constructor(depth)
+--- What NAME.field.field here stands for, and how many tokens it is long; nil when it is not known.
+---@return lunette.Node|integer|nil
+---@return integer?
+function Walker:named()
+  local node, ahead = self.locals[self:peek().text], 1
+  while node and self:is(".", ahead) and self:is_name(ahead + 1) and ahead < AHEAD_MAX do
+    node = type(node) == "table" and node.fields[self:peek(ahead + 1).text] or nil
+    ahead = ahead + 2
   end
-  if token.kind == "name" then
-    local node, ahead = self.locals[token.text], 1
-    while node and self:is(".", ahead) and self:peek(ahead + 1).kind == "name" do
-      node = node.fields and node.fields[self:peek(ahead + 1).text]
-      ahead = ahead + 2
-    end
-    if node and not self:continues(ahead) then
-      self:advance(ahead)
-      return { line = node.fields and node.line or token.line, fields = node.fields }
-    end
-  end
-  return { line = token.line }
+  return node, ahead
 end
 
 --- Whether the expression goes on at the token `ahead`: then the name before it is only a part.
@@ -268,70 +156,86 @@ function Walker:continues(ahead)
   return token.kind == "symbol" and not (token.text:find("^[,;}%)]$") or token.text == "::")
 end
 
---- NAME.field.field: the node that an assignment to it changes and the key, or nil. Consumes up to
---- and with the `=`.
+--- Describes the value here. Goes behind it where it is a constructor or a name, else to wherever the
+--- caller's skipping begins.
+---@return integer line
+---@return table? fields
+---@return boolean? on_one_line
+function Walker:value(depth)
+  local line = self:peek().line
+  if self:is("{") and depth < DEPTH_MAX then return self:constructor(depth) end
+  if self:is_name() then
+    local node, length = self:named()
+    if type(node) == "table" and not self:continues(length) then
+      self.at = self.at + length
+      return node.line, node.fields
+    end
+  end
+  return line
+end
+
+--- The value here as what a name stands for.
+---@return lunette.Node|integer
+function Walker:node()
+  local line, fields = self:value(0)
+  return fields and { line = line, fields = fields } or line
+end
+
+--- NAME.field.field = : the constructor that this changes and the key, or nil. Goes behind the `=`.
 function Walker:assignment()
   local node, ahead, key = self.locals[self:peek().text], 1, nil
-  if not node then return nil end
-  while self:is(".", ahead) and self:peek(ahead + 1).kind == "name" do
-    if key then
-      node = node.fields and node.fields[key]
-      if not node then return nil end
-    end
+  while type(node) == "table" and self:is(".", ahead) and self:is_name(ahead + 1) and ahead < AHEAD_MAX do
+    if key then node = node.fields[key] end
     key = self:peek(ahead + 1).text
     ahead = ahead + 2
   end
-  if not key or not self:is("=", ahead) then return nil end
-  self:advance(ahead + 1)
+  if type(node) ~= "table" or not key or not self:is("=", ahead) then return nil end
+  self.at = self.at + ahead + 1
   return node, key
 end
 
 --- One step at statement level, outside every block.
----@return lunette.Node? result of a `return`
+---@return lunette.Node|integer|nil result of a `return`
 function Walker:statement()
-  local token = self:peek()
+  local line = self:peek().line
   if self:is("return") then
-    self:advance(1)
-    return self:value(0)
+    self.at = self.at + 1
+    return self:node()
   end
-  if self:is("local") and self:peek(1).kind == "name" then
+  if self:is("local") and self:is_name(1) then
     local name, ahead = self:peek(1).text, 2
     if self:is("<", ahead) then ahead = ahead + 3 end
     if self:is("=", ahead) then
-      self:advance(ahead + 1)
-      self.locals[name] = self:value(0)
+      self.at = self.at + ahead + 1
+      self.locals[name] = self:node()
       return nil
     end
-  elseif token.kind == "name" and not self:is(".", -1) then
+  elseif self:is_name() and not self:is(".", -1) then
     local node, key = self:assignment()
     if node then
-      node.fields = node.fields or {}
-      local line = token.line
-      node.fields[key] = { line = line, fields = self:value(0).fields }
+      local _, fields = self:value(0)
+      node.fields[key] = fields and { line = line, fields = fields } or line
       return nil
     end
   end
-  self:advance(1)
+  self.at = self.at + 1
   return nil
 end
 
---- Describes the table that a chunk returns.
+--- Describes the value that a chunk returns.
 ---@param source string the text of the chunk
----@return lunette.Node? node nil when the chunk has no `return` at its top level
+---@return lunette.Node|integer|nil node nil when the chunk has no `return` at its top level
 function M.returned(source)
   local walker = walker_of(source)
   local depth = 0
   while walker:peek().kind ~= "end" do
     local token = walker:peek()
-    if depth == 0 and token.kind == "name" and not OPENS[token.text] then
+    if depth == 0 and token.kind == "name" and depth_of(token) == 0 then
       local node = walker:statement()
       if node then return node end
     else
-      if token.kind == "name" or token.kind == "symbol" then
-        if OPENS[token.text] or token.text:find("^[%(%[{]$") then depth = depth + 1 end
-        if CLOSES[token.text] or token.text:find("^[%)%]}]$") then depth = depth - 1 end
-      end
-      walker:advance(1)
+      depth = depth + depth_of(token)
+      walker.at = walker.at + 1
     end
   end
   return nil
@@ -345,14 +249,16 @@ end
 function M.argument(source, name, line)
   local walker = walker_of(source)
   while walker:peek().kind ~= "end" do
-    if walker:is(name) and walker:peek().line == line then
-      if walker:is("(", 1) and walker:is("{", 2) then walker:advance(1) end
-      if walker:is("{", 1) then
-        walker:advance(1)
-        return walker:constructor(0)
+    if walker:peek().line == line and walker:is(name) then
+      walker.at = walker.at + 1
+      if walker:is("(") and walker:is("{", 1) then walker.at = walker.at + 1 end
+      if walker:is("{") then
+        local first, fields = walker:constructor(0)
+        return { line = first, fields = fields }
       end
+    else
+      walker.at = walker.at + 1
     end
-    walker:advance(1)
   end
   return nil
 end
