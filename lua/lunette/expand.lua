@@ -144,7 +144,8 @@ function Expansion:expand_rules(config)
   local list = rawget(config, "rules")
   if rules.is_chain(list) then
     local mark = self.marks[config]
-    self:problem({ file = mark.file, line = mark.lines.rules or mark.line }, "rules", "is one rule", "a rule", "a list of rules: { … }")
+    self:problem({ file = mark.file, line = mark.lines.rules or mark.line }, "rules", "is one rule",
+      "a rule", "a list of rules: { … }")
     config.rules = nil
     return
   end

@@ -239,7 +239,8 @@ on the wire: nothing: the packet is dropped
 
   it("knows the DNS queries that no policy opens", function()
     for query, wire in pairs {
-      ["dns example.com ANY"] = "REFUSED", ["dns example.com axfr"] = "REFUSED", ["dns example.com TYPE65"] = "the query",
+      ["dns example.com ANY"] = "REFUSED", ["dns example.com axfr"] = "REFUSED",
+      ["dns example.com TYPE65"] = "the query",
       ["dns use-application-dns.net"] = "NXDOMAIN", ["dns example.com HTTPS"] = "the query",
     } do
       local result = run("match", "--trace", "allow-all", query)
