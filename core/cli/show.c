@@ -105,6 +105,9 @@ const char *show_reason(struct arena *arena, const ln_policy *policy, ln_directi
                             decision->rule > 0 ? by : "on_connect", error != NULL ? error : "?");
         break;
     }
+    case LN_REASON_GEOIP_ERROR:
+        text = "the GeoIP database is corrupt";
+        break;
     case LN_REASON_NAME_UNKNOWN:
         text = "it hangs on the name that the client shows";
         break;

@@ -65,20 +65,30 @@ static void push_time(lua_State *L, const ln_flow_view *flow)
     lua_pushinteger(L, (lua_Integer)time(NULL));
 }
 
-static void push_unknown(lua_State *L, const ln_flow_view *flow)
+static void push_country(lua_State *L, const ln_flow_view *flow)
 {
-    (void)flow;
-    lua_pushnil(L);
+    lua_pushstring(L, flow->country[0] == '\0' ? NULL : flow->country);
+}
+
+static void push_asn(lua_State *L, const ln_flow_view *flow)
+{
+    if (flow->asn == 0) {
+        lua_pushnil(L);
+    } else {
+        lua_pushinteger(L, flow->asn);
+    }
 }
 
 static const struct field {
     const char *name;
     push_field *push;
 } fields[] = {
-    {"direction", push_direction}, {"protocol", push_protocol}, {"address", push_address},
-    {"port", push_port},           {"names", push_names},       {"sni", push_sni},
-    {"host", push_host},           {"group", push_group},       {"country", push_unknown},
-    {"asn", push_unknown},         {"time", push_time},         {"flows", push_flows},
+    {"direction", push_direction}, {"protocol", push_protocol},
+    {"address", push_address},     {"port", push_port},
+    {"names", push_names},         {"sni", push_sni},
+    {"host", push_host},           {"group", push_group},
+    {"country", push_country},     {"asn", push_asn},
+    {"time", push_time},           {"flows", push_flows},
 };
 
 static int flow_index(lua_State *L)

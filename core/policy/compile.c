@@ -99,6 +99,89 @@ static int assign_names(struct build *b, struct hash_key key)
     return r;
 }
 
+static bool is_by_place(const ln_rule *rule)
+{
+    return rule->destination.kind == LN_DEST_COUNTRY ||
+           rule->destination.kind == LN_DEST_CONTINENT || rule->destination.kind == LN_DEST_ASN;
+}
+
+static int compare_asns(const void *a, const void *b)
+{
+    const struct asn_bucket *x = a;
+    const struct asn_bucket *y = b;
+    return (x->asn > y->asn) - (x->asn < y->asn);
+}
+
+/* Collects the numbers of autonomous systems, each with a bucket. */
+static int assign_asns(struct ruleset *rs, uint32_t n_rules)
+{
+    rs->asns = arena_array(&rs->arena, n_rules, sizeof(*rs->asns));
+    if (rs->asns == NULL) {
+        return -ENOMEM;
+    }
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < rs->n_rules; i++) {
+        if (rs->rules[i].destination.kind == LN_DEST_ASN) {
+            rs->asns[n++].asn = rs->rules[i].destination.asn;
+        }
+    }
+    qsort(rs->asns, n, sizeof(*rs->asns), compare_asns);
+    for (uint32_t i = 0; i < n; i++) {
+        if (i == 0 || rs->asns[i].asn != rs->asns[i - 1].asn) {
+            rs->asns[rs->n_asns++] =
+                (struct asn_bucket){.asn = rs->asns[i].asn, .bucket = rs->n_buckets++};
+        }
+    }
+    return 0;
+}
+
+/* The bucket of a rule by place. */
+static uint32_t place_bucket(struct ruleset *rs, const ln_destination *destination)
+{
+    if (destination->kind == LN_DEST_ASN) {
+        struct asn_bucket key = {.asn = destination->asn};
+        const struct asn_bucket *found =
+            bsearch(&key, rs->asns, rs->n_asns, sizeof(key), compare_asns);
+        return found->bucket;
+    }
+    uint16_t code = geo_code(destination->name, strlen(destination->name));
+    if (code == GEO_NONE) {
+        return BUCKET_NONE;
+    }
+    uint32_t *bucket =
+        &(destination->kind == LN_DEST_COUNTRY ? rs->countries : rs->continents)[code];
+    if (*bucket == BUCKET_NONE) {
+        *bucket = rs->n_buckets++;
+    }
+    return *bucket;
+}
+
+static int assign_places(struct build *b)
+{
+    struct ruleset *rs = b->rs;
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < rs->n_rules; i++) {
+        n += is_by_place(&rs->rules[i]);
+    }
+    if (n == 0) {
+        return 0;
+    }
+    rs->countries = arena_array(&rs->arena, GEO_CODES, sizeof(*rs->countries));
+    rs->continents = arena_array(&rs->arena, GEO_CODES, sizeof(*rs->continents));
+    if (rs->countries == NULL || rs->continents == NULL) {
+        return -ENOMEM;
+    }
+    memset(rs->countries, 0xff, GEO_CODES * sizeof(*rs->countries));
+    memset(rs->continents, 0xff, GEO_CODES * sizeof(*rs->continents));
+    int r = assign_asns(rs, n);
+    for (uint32_t i = 0; r == 0 && i < rs->n_rules; i++) {
+        if (is_by_place(&rs->rules[i])) {
+            b->bucket_of[i] = place_bucket(rs, &rs->rules[i].destination);
+        }
+    }
+    return r;
+}
+
 static int assign_buckets(struct build *b, struct hash_key key)
 {
     struct ruleset *rs = b->rs;
@@ -115,7 +198,8 @@ static int assign_buckets(struct build *b, struct hash_key key)
         }
     }
     int r = assign_prefixes(b);
-    return r < 0 ? r : assign_names(b, key);
+    r = r < 0 ? r : assign_names(b, key);
+    return r < 0 ? r : assign_places(b);
 }
 
 /* Sorts the rules by bucket, keeping their order in each. */
@@ -296,12 +380,20 @@ static int build_buckets(struct build *b)
             return r;
         }
     }
-    rs->group_min = RULE_NONE;
-    for (uint32_t group = 0; group < LN_GROUPS; group++) {
-        uint32_t min = rs->buckets[BUCKET_GROUP_0 + group].min_rule;
-        rs->group_min = min < rs->group_min ? min : rs->group_min;
-    }
     return 0;
+}
+
+/* The lowest rules of the kinds that are looked for at a price. */
+static void find_lowest(struct ruleset *rs)
+{
+    rs->group_min = rs->place_min = RULE_NONE;
+    for (uint32_t i = rs->n_rules; i-- > 0;) {
+        if (rs->rules[i].destination.kind == LN_DEST_GROUP) {
+            rs->group_min = i;
+        } else if (is_by_place(&rs->rules[i])) {
+            rs->place_min = i;
+        }
+    }
 }
 
 static int build_closed_by_name(struct build *b)
@@ -319,6 +411,7 @@ static int build_closed_by_name(struct build *b)
 
 static int build(struct build *b, struct hash_key key)
 {
+    find_lowest(b->rs);
     int r = assign_buckets(b, key);
     r = r < 0 ? r : gather_members(b);
     r = r < 0 ? r : build_buckets(b);

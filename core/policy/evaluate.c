@@ -3,7 +3,7 @@
  * Theory of operation. The lowest rule that matches decides. A rule matches by its static part, and
  * by its destination in one of two ways.
  *
- * By address: `*`, a group, a prefix. Such a rule matches whatever name is shown.
+ * By address: `*`, a group, a prefix, a place. Such a rule matches whatever name is shown.
  *
  * By name: a domain or a suffix. Names come from two places: the address has the names that this
  * sandbox resolved to it (pinned), and the client's first bytes may show one. Which of them a rule
@@ -67,6 +67,7 @@ static void search_address(const struct evaluation *e, struct search *search)
     }
     if (e->address != NULL) {
         ruleset_search_prefixes(rs, e->address, search);
+        ruleset_search_place(rs, &e->place, search);
     }
 }
 
@@ -136,8 +137,10 @@ static ln_flow_view view_of(const struct evaluation *e)
         .sni = query->claimed_is_host ? NULL : shown,
         .host = query->claimed_is_host ? shown : NULL,
         .group = evaluation_group(e),
+        .asn = e->place.asn,
         .flows = query->flows,
     };
+    geo_code_text(e->place.country, view.country);
     if (e->queried != NULL) {
         view.names = &e->queried;
         view.n_names = 1;
@@ -302,6 +305,13 @@ static struct sight sight_of(const struct evaluation *e)
     };
 }
 
+/* Whether anything of the policy depends on where an address is registered. */
+static bool asks_place(const ln_policy *policy)
+{
+    return policy->ruleset.place_min != RULE_NONE || policy->ruleset.n_functions > 0 ||
+           policy->plan.settings.on_connect != 0;
+}
+
 void ln_policy_evaluate(const ln_policy *policy, const ln_pins *pins, const ln_host_addrs *host,
                         const ln_query *query, ln_decision *ret, const ln_trace *trace)
 {
@@ -314,6 +324,11 @@ void ln_policy_evaluate(const ln_policy *policy, const ln_pins *pins, const ln_h
     if (policy->ruleset.names.count > 0) {
         e.pinned = pins_walk(pins, &query->address, query->now_ns);
         e.sight = sight_of(&e);
+    }
+    geo_locate(asks_place(policy) ? policy->geo : NULL, &query->address, &e.place);
+    if (e.place.failed && policy->ruleset.place_min != RULE_NONE) {
+        *ret = (ln_decision){.action = LN_DENY, .reason = LN_REASON_GEOIP_ERROR};
+        return;
     }
     e.by_address = first_by_address(&e);
     bool may_show = query->direction == LN_EGRESS && query->protocol == LN_TCP;
@@ -331,7 +346,8 @@ void ln_policy_evaluate_dns(const ln_policy *policy, const char *name, ln_protoc
                             ln_decision *ret, const ln_trace *trace)
 {
     ln_query query = {.direction = LN_EGRESS, .protocol = transport, .port = DNS_PORT};
-    struct evaluation e = {.policy = policy, .query = &query, .queried = name};
+    struct evaluation e = {
+        .policy = policy, .query = &query, .place = GEO_NOWHERE, .queried = name};
     e.by_address = first_by_address(&e);
     *ret = decide(&e);
     if (trace != NULL) {

@@ -22,6 +22,7 @@ struct evaluation {
     const ln_addr *address;
     const ln_pins *pins;
     const ln_host_addrs *host;
+    struct geo_place place; /* where the address is registered; only known where a rule asks */
     struct pin_walk pinned; /* the names pinned to the address; empty where no rule is by name */
     struct sight sight;
     uint32_t by_address; /* the first rule by address without a function, or RULE_NONE */

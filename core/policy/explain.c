@@ -61,6 +61,8 @@ static ln_miss query_miss(const struct evaluation *e, const ln_rule *rule)
 
 static ln_miss destination_miss(const struct evaluation *e, const ln_rule *rule, bool deferred)
 {
+    const struct geo_place *place = &e->place;
+    const char *name = rule->destination.name;
     bool matches = false;
     switch (rule->destination.kind) {
     case LN_DEST_ANY:
@@ -76,8 +78,13 @@ static ln_miss destination_miss(const struct evaluation *e, const ln_rule *rule,
     case LN_DEST_SUFFIX:
         return deferred ? deferred_name_miss(e, rule) : name_miss(e, rule);
     case LN_DEST_COUNTRY:
+        matches = place->country != GEO_NONE && place->country == geo_code(name, strlen(name));
+        break;
     case LN_DEST_CONTINENT:
+        matches = place->continent != GEO_NONE && place->continent == geo_code(name, strlen(name));
+        break;
     case LN_DEST_ASN:
+        matches = place->asn != 0 && place->asn == rule->destination.asn;
         break;
     }
     return matches ? LN_MATCHED : LN_MISS_DESTINATION;

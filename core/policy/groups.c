@@ -151,3 +151,9 @@ bool addr_is_reserved(const ln_addr *addr)
     return find6(RESERVED6, COUNT(RESERVED6), &forms) != NULL ||
            (forms.has_v4 && find4(RESERVED4, COUNT(RESERVED4), forms.v4) != NULL);
 }
+
+ln_addr addr_inner(const ln_addr *addr)
+{
+    struct forms forms = forms_of(addr);
+    return forms.has_v4 ? ln_addr_v4(forms.v4) : *addr;
+}

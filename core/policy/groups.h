@@ -9,4 +9,8 @@
  * 64:ff9b:1::/48, `::`, and what embeds such an IPv4 address. */
 bool addr_is_reserved(const ln_addr *addr);
 
+/* The IPv4 address that an address embeds (NAT64, 6to4, IPv4-compatible), else the address itself.
+ */
+ln_addr addr_inner(const ln_addr *addr);
+
 #endif

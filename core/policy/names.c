@@ -150,6 +150,7 @@ const char *ln_reason_name(ln_reason reason)
         [LN_REASON_DENY_DOMAIN] = "deny_domain",   [LN_REASON_NEVER] = "never",
         [LN_REASON_ON_CONNECT] = "on_connect",     [LN_REASON_HANDLER_ERROR] = "handler_error",
         [LN_REASON_NAME_UNKNOWN] = "name_unknown", [LN_REASON_REBIND] = "rebind",
+        [LN_REASON_GEOIP_ERROR] = "geoip_error",
     };
     static_assert(COUNT(names) == LN_REASONS, "a name for each reason");
     return NAME_OF(names, reason);

@@ -33,10 +33,23 @@ int ln_policy_new(const ln_value *config, const ln_handlers *handlers, ln_policy
                   ln_problems *problems)
 {
     struct plan plan = {0};
+    struct geo *geo = NULL;
     int r = plan_build(config, &plan, problems);
-    r = r < 0 ? r : policy_from_plan(&plan, handlers, ret);
+    if (r != -ENOMEM) { /* all mistakes in one go */
+        int opened = geo_open(config, &geo, problems);
+        r = opened < 0 ? opened : r;
+        problems_sort(problems);
+    }
+    ln_policy *policy = NULL;
+    r = r < 0 ? r : policy_from_plan(&plan, handlers, &policy);
     plan_free(&plan);
-    return r;
+    if (r < 0) {
+        geo_close(geo);
+        return r;
+    }
+    policy->geo = geo;
+    *ret = policy;
+    return 0;
 }
 
 ln_policy *ln_policy_ref(ln_policy *policy)
@@ -57,6 +70,7 @@ ln_policy *ln_policy_unref(ln_policy *policy)
         }
         ruleset_free(&policy->ruleset);
         plan_free(&policy->plan);
+        geo_close(policy->geo);
         free(policy);
     }
     return NULL;

@@ -96,6 +96,38 @@ void ruleset_search_prefixes(const struct ruleset *rs, const ln_addr *addr, stru
     }
 }
 
+static const uint32_t *bucket_of_asn(const struct ruleset *rs, uint32_t asn)
+{
+    uint32_t low = 0;
+    uint32_t high = rs->n_asns;
+    while (low < high) {
+        uint32_t middle = low + (high - low) / 2;
+        if (rs->asns[middle].asn == asn) {
+            return &rs->asns[middle].bucket;
+        }
+        *(rs->asns[middle].asn < asn ? &low : &high) = middle + (rs->asns[middle].asn < asn);
+    }
+    return NULL;
+}
+
+void ruleset_search_place(const struct ruleset *rs, const struct geo_place *place,
+                          struct search *search)
+{
+    if (rs->place_min >= search->best) {
+        return;
+    }
+    if (place->country != GEO_NONE && rs->countries[place->country] != BUCKET_NONE) {
+        search_bucket(rs, rs->countries[place->country], search);
+    }
+    if (place->continent != GEO_NONE && rs->continents[place->continent] != BUCKET_NONE) {
+        search_bucket(rs, rs->continents[place->continent], search);
+    }
+    const uint32_t *bucket = place->asn == 0 ? NULL : bucket_of_asn(rs, place->asn);
+    if (bucket != NULL) {
+        search_bucket(rs, *bucket, search);
+    }
+}
+
 static void search_entry(const struct ruleset *rs, const struct name_entry *entry,
                          enum name_use allow, enum name_use deny, unsigned sides,
                          struct search *search)

@@ -17,6 +17,7 @@
 
 #include "base/arena.h"
 #include "lunette/policy.h"
+#include "policy/geo.h"
 #include "policy/name_map.h"
 #include "policy/plan.h"
 #include "policy/port_map.h"
@@ -41,8 +42,13 @@ struct bucket {
     uint8_t map[CLASSES];                 /* added to first_map; CLASS_NONE: no rule */
 };
 
-/* Numbers of the buckets: `*`, the groups, the prefixes as numbered by their map, the names. */
+/* Numbers of the buckets: `*`, the groups, the prefixes as numbered by their map, then names and
+ * places. */
 enum { BUCKET_ANY, BUCKET_GROUP_0, BUCKET_PREFIX_0 = BUCKET_GROUP_0 + LN_GROUPS };
+
+struct asn_bucket {
+    uint32_t asn, bucket;
+};
 
 struct ruleset {
     struct arena arena;   /* owns all tables, but not the rules; a cap set before stays */
@@ -55,7 +61,12 @@ struct ruleset {
     struct port_table ports;
     struct prefix_map prefixes;
     struct name_map names;
+    /* Buckets by place: of each code or BUCKET_NONE; NULL where no rule is by place. */
+    uint32_t *countries, *continents;
+    struct asn_bucket *asns; /* ascending */
+    uint32_t n_asns;
     uint32_t group_min; /* the lowest rule by group, or RULE_NONE */
+    uint32_t place_min; /* likewise by country, continent or autonomous system */
     /* Number of the port map of all rules by name that refuse egress TCP, with and without a
      * function: what a name not seen yet could bring about. */
     uint32_t closed_by_name;
@@ -90,6 +101,8 @@ enum { SIDE_ALLOW = 1, SIDE_DENY = 2 };
 void ruleset_search_any(const struct ruleset *rs, struct search *search);
 void ruleset_search_group(const struct ruleset *rs, ln_group group, struct search *search);
 void ruleset_search_prefixes(const struct ruleset *rs, const ln_addr *addr, struct search *search);
+void ruleset_search_place(const struct ruleset *rs, const struct geo_place *place,
+                          struct search *search);
 void ruleset_search_name(const struct ruleset *rs, const char *name, size_t len, unsigned sides,
                          struct search *search);
 
@@ -115,11 +128,13 @@ struct ln_policy {
     uint32_t references;
     struct plan plan;
     struct ruleset ruleset;
+    struct geo *geo; /* NULL: no database */
     ln_handlers handlers;
 };
 
 /* Makes a policy with one reference from a plan, which it owns from success on (*plan is then
- * empty), as with `handlers` (may be NULL). Returns 0 or -ENOMEM. */
+ * empty), as with `handlers` (may be NULL). It has no databases: ln_policy_new() opens them.
+ * Returns 0 or -ENOMEM. */
 int policy_from_plan(struct plan *plan, const ln_handlers *handlers, ln_policy **ret);
 
 #endif

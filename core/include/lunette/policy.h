@@ -50,6 +50,8 @@ typedef enum ln_reason {
     LN_REASON_HANDLER_ERROR, /* on_connect or when failed; that denies */
     LN_REASON_NAME_UNKNOWN,  /* deferred: hangs on a name not seen yet */
     LN_REASON_REBIND,        /* DNS answer with an address that may not be given */
+    LN_REASON_GEOIP_ERROR, /* a rule by place cannot be judged, the database is corrupt; that denies
+                            */
     LN_REASONS
 } ln_reason;
 
@@ -263,7 +265,9 @@ typedef struct ln_flow_view {
     const char *sni;  /* NULL: none shown */
     const char *host; /* HTTP Host, NULL: none shown */
     ln_group group;
-    uint32_t flows; /* open now */
+    char country[3]; /* "DE"; "" unknown */
+    uint32_t asn;    /* 0: unknown */
+    uint32_t flows;  /* open now */
 } ln_flow_view;
 
 typedef struct ln_handlers {

@@ -17,6 +17,19 @@ struct naive_pin {
     uint64_t expires_ns;
 };
 
+/* Where the addresses of a range are registered; the last range that holds an address counts. */
+struct naive_place {
+    const char *range, *country, *continent;
+    uint32_t asn;
+};
+
+static const struct naive_place NAIVE_PLACES[] = {
+    {"8.8.8.8/32", "US", "NA", 1},      {"203.0.113.0/24", "DE", "EU", 2},
+    {"203.0.113.2/32", "FR", "EU", 3},  {"2001:db8::/64", "DE", "EU", 2},
+    {"2001:db8::1/128", "JP", "AS", 4},
+};
+enum { NAIVE_N_PLACES = sizeof(NAIVE_PLACES) / sizeof(*NAIVE_PLACES) };
+
 /* Everything that a verdict can depend on. */
 struct naive_world {
     ln_rule *rules;
@@ -162,6 +175,23 @@ static inline bool naive_is_reserved(const ln_addr *addr)
            (naive_embedded(addr, &inner) && naive_in_any(&inner, reserved));
 }
 
+/* Whether the address is registered there. */
+static inline bool naive_is_placed(const ln_addr *addr, const ln_destination *d)
+{
+    ln_addr inner;
+    if (naive_embedded(addr, &inner)) {
+        addr = &inner;
+    }
+    const struct naive_place *place = NULL;
+    for (size_t i = 0; i < NAIVE_N_PLACES; i++) {
+        place = naive_in_text(addr, NAIVE_PLACES[i].range) ? &NAIVE_PLACES[i] : place;
+    }
+    return place != NULL &&
+           ((d->kind == LN_DEST_COUNTRY && strcmp(place->country, d->name) == 0) ||
+            (d->kind == LN_DEST_CONTINENT && strcmp(place->continent, d->name) == 0) ||
+            (d->kind == LN_DEST_ASN && place->asn == d->asn));
+}
+
 /* ---- names ---- */
 
 static inline bool naive_is_by_name(const ln_rule *rule)
@@ -228,7 +258,7 @@ static inline ln_miss naive_miss(const struct naive_world *w, const ln_query *q,
     }
     if (!naive_is_by_name(rule)) {
         const ln_destination *d = &rule->destination;
-        bool matches = d->kind == LN_DEST_ANY ||
+        bool matches = d->kind == LN_DEST_ANY || naive_is_placed(&q->address, d) ||
                        (d->kind == LN_DEST_GROUP && naive_group(w, &q->address) == d->group) ||
                        (d->kind == LN_DEST_PREFIX && naive_in_prefix(&q->address, &d->prefix));
         return matches ? LN_MATCHED : LN_MISS_DESTINATION;

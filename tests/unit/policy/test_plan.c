@@ -1,6 +1,10 @@
 /* A plan as a whole: all mistakes in one go, out of memory, and the policy made from it. */
 #include "policy/plan_fixture.h"
 
+#include <unistd.h>
+
+#include "policy/mmdb.h"
+
 static const char everything[] =
     "{rules = {{action = \"allow\", destination = {\"a.b\", \"10.0.0.0/8\"}, protocol = \"tcp\","
     "  ports = {443, \"8000-9000\"}, when = function, name = \"label\", http = {methods = "
@@ -161,11 +165,18 @@ static void test_a_policy_lives_until_its_last_reference(void **state)
 {
     (void)state;
     struct arena arena = {0};
-    struct ln_value value = config_parse(&arena, "p.lua", everything);
+    char directory[] = "/tmp/lunette-plan-XXXXXX"; /* the policy's database stands beside it */
+    assert_non_null(mkdtemp(directory));
+    const char *database = arena_printf(&arena, "%s/c.mmdb", directory);
+    mmdb_write(database, 6, NULL, 0, false);
+    struct ln_value value =
+        config_parse(&arena, arena_printf(&arena, "%s/p.lua", directory), everything);
     int released = 0;
     ln_handlers handlers = {.user = &released, .release = count_release};
     ln_policy *policy = NULL;
     assert_int_equal(ln_policy_new(&value, &handlers, &policy, NULL), 0);
+    unlink(database);
+    rmdir(directory);
     arena_free(&arena);
     assert_ptr_equal(ln_policy_ref(policy), policy);
     assert_null(ln_policy_unref(policy));

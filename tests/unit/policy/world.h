@@ -5,7 +5,9 @@
 
 #include <assert.h>
 #include <stdio.h>
+#include <unistd.h>
 
+#include "mmdb.h"
 #include "naive.h"
 #include "policy/ruleset.h"
 
@@ -94,7 +96,15 @@ static inline ln_prefix choose_prefix(struct source *s)
 
 static inline ln_destination choose_destination(struct source *s)
 {
-    switch (choose(s, 8)) {
+    static const char *const countries[] = {"DE", "FR", "US", "JP", "ZZ"};
+    static const char *const continents[] = {"EU", "AS", "NA", "AF"};
+    switch (choose(s, 11)) {
+    case 8:
+        return (ln_destination){.kind = LN_DEST_COUNTRY, .name = CHOOSE(s, countries)};
+    case 9:
+        return (ln_destination){.kind = LN_DEST_CONTINENT, .name = CHOOSE(s, continents)};
+    case 10:
+        return (ln_destination){.kind = LN_DEST_ASN, .asn = 1 + choose(s, 6)};
     case 0:
         return (ln_destination){.kind = LN_DEST_ANY};
     case 1:
@@ -182,6 +192,47 @@ static inline void choose_denied(struct source *s, ln_rule *rule)
 
 /* ---- worlds ---- */
 
+static inline struct ln_value world_text(const char *text)
+{
+    return (struct ln_value){.type = VALUE_STRING, .string = {.data = text, .len = strlen(text)}};
+}
+
+/* The database of NAIVE_PLACES, one for all worlds. */
+static inline struct geo *world_geo(void)
+{
+    static struct geo *geo;
+    if (geo != NULL) {
+        return geo;
+    }
+    struct mmdb_entry entries[NAIVE_N_PLACES];
+    for (size_t i = 0; i < NAIVE_N_PLACES; i++) {
+        const struct naive_place *place = &NAIVE_PLACES[i];
+        entries[i] = (struct mmdb_entry){.prefix = place->range,
+                                         .country = place->country,
+                                         .continent = place->continent,
+                                         .asn = place->asn};
+    }
+    char path[] = "/tmp/lunette-world-XXXXXX";
+    int fd = mkstemp(path);
+    assert(fd >= 0);
+    close(fd);
+    mmdb_write(path, 6, entries, NAIVE_N_PLACES, false);
+    struct value_entry databases[] = {
+        {.key = world_text("country_db"), .value = world_text(path)},
+        {.key = world_text("asn_db"), .value = world_text(path)},
+    };
+    struct value_table geoip_table = {.entries = databases, .n_entries = 2};
+    struct value_entry geoip = {.key = world_text("geoip"),
+                                .value = {.type = VALUE_TABLE, .table = &geoip_table}};
+    struct value_table config_table = {.entries = &geoip, .n_entries = 1};
+    struct ln_value config = {.type = VALUE_TABLE, .table = &config_table};
+    int r = geo_open(&config, &geo, NULL);
+    assert(r == 0 && geo != NULL);
+    (void)r;
+    unlink(path);
+    return geo;
+}
+
 static inline int world_when(void *user, int reference, const ln_flow_view *flow)
 {
     struct world *w = user;
@@ -261,10 +312,12 @@ static inline void world_make(struct source *s, struct world *w)
     int r = policy_from_plan(&plan, &handlers, &w->policy);
     assert(r == 0);
     (void)r;
+    w->policy->geo = world_geo();
 }
 
 static inline void world_free(struct world *w)
 {
+    w->policy->geo = NULL; /* is of all worlds */
     ln_policy_unref(w->policy);
     ln_pins_free(w->pins);
 }
