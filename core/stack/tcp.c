@@ -384,10 +384,11 @@ void tcp_far_writable(struct tcp_endpoint *ep)
     }
 }
 
-/* While the window is (nearly) closed, the far side's space is looked at after 1, 2, 4 … 64 ms. */
+/* While the window is (nearly) closed, the far side's space is looked at after 1, 2, 4 … 64 ms. A
+ * guest does not send into a window that takes less than a segment. */
 static void watch_space(struct tcp_endpoint *ep)
 {
-    bool narrow = tcp_window_left(ep) < tcp_window_step(ep);
+    bool narrow = tcp_window_left(ep) < 2u * ep->mss;
     if (ep->state == TCP_OPEN && !ep->guest_fin && (narrow || ep->starved)) {
         ep->look_ns = earlier(ep->look_ns, tcp_now(ep) + (MS_NS << ep->watch_round));
         ep->watch_round = (uint8_t)(ep->watch_round + (ep->watch_round < TCP_WATCH_ROUNDS_MAX));
