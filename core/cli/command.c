@@ -46,7 +46,7 @@ static void say(const char *text)
     free(line);
 }
 
-static void say_formatted(const char *format, va_list args)
+__attribute__((format(printf, 1, 0))) static void say_formatted(const char *format, va_list args)
 {
     char *text = NULL;
     if (vasprintf(&text, format, args) < 0) {

@@ -7,6 +7,7 @@
 #include <seccomp.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdlib.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/mount.h>
@@ -14,6 +15,7 @@
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "cli/privileges.h"
@@ -27,6 +29,10 @@ int confine_memory(void)
 
 int confine_files(void)
 {
+    /* A policy's functions may ask for the local time. Where TZ is set, the C library reads the
+     * zone once and not at every question. */
+    (void)setenv("TZ", ":/etc/localtime", 0);
+    tzset();
     /* Any directory will do as the place of the new root; "/proc" is everywhere. Mounting works in
      * a user namespace of our own, which also takes every privilege over the old one away. */
     if (unshare(CLONE_NEWUSER | CLONE_NEWNS) != 0 ||
@@ -43,7 +49,15 @@ int confine_files(void)
 
 /* ---- system calls ---- */
 
-#if defined(__SANITIZE_ADDRESS__)
+#if defined(__SANITIZE_ADDRESS__) /* gcc */
+#define WITH_ADDRESS_SANITIZER
+#elif defined(__has_feature) /* clang */
+#if __has_feature(address_sanitizer)
+#define WITH_ADDRESS_SANITIZER
+#endif
+#endif
+
+#ifdef WITH_ADDRESS_SANITIZER
 
 int confine_calls(int terminal_fd)
 {
@@ -144,15 +158,15 @@ static int allow_with_arguments(scmp_filter_ctx filter, int terminal_fd)
 {
     int r = 0;
     for (size_t i = 0; i < sizeof(families) / sizeof(families[0]) && r == 0; i++) {
-        r = allow(filter, SCMP_SYS(socket), SCMP_A0(SCMP_CMP_EQ, (scmp_datum_t)families[i]));
+        r = allow(filter, SCMP_SYS(socket), SCMP_A0(SCMP_CMP_EQ, (scmp_datum_t)families[i], 0));
     }
     for (size_t i = 0; i < sizeof(socket_ioctls) / sizeof(socket_ioctls[0]) && r == 0; i++) {
-        r = allow(filter, SCMP_SYS(ioctl), SCMP_A1(SCMP_CMP_EQ, socket_ioctls[i]));
+        r = allow(filter, SCMP_SYS(ioctl), SCMP_A1(SCMP_CMP_EQ, socket_ioctls[i], 0));
     }
     if (r == 0 && terminal_fd >= 0) {
         r = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(ioctl), 2,
-                             SCMP_A0(SCMP_CMP_EQ, (scmp_datum_t)terminal_fd),
-                             SCMP_A1(SCMP_CMP_EQ, TIOCSPGRP));
+                             SCMP_A0(SCMP_CMP_EQ, (scmp_datum_t)terminal_fd, 0),
+                             SCMP_A1(SCMP_CMP_EQ, TIOCSPGRP, 0));
     }
     /* Memory, never to be executed. */
     for (int i = 0; i < 2 && r == 0; i++) {
@@ -161,7 +175,7 @@ static int allow_with_arguments(scmp_filter_ctx filter, int terminal_fd)
     }
     /* raise(3) and abort(3). */
     return r < 0 ? r
-                 : allow(filter, SCMP_SYS(tgkill), SCMP_A0(SCMP_CMP_EQ, (scmp_datum_t)getpid()));
+                 : allow(filter, SCMP_SYS(tgkill), SCMP_A0(SCMP_CMP_EQ, (scmp_datum_t)getpid(), 0));
 }
 
 static int add_rules(scmp_filter_ctx filter, int terminal_fd)

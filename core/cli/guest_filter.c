@@ -55,10 +55,10 @@ static int add_architectures(scmp_filter_ctx filter)
 static int add_rules(scmp_filter_ctx filter)
 {
     int r = seccomp_rule_add(filter, SCMP_ACT_ERRNO(EAFNOSUPPORT), SCMP_SYS(socket), 1,
-                             SCMP_A0(SCMP_CMP_GT, AF_PACKET));
+                             SCMP_A0(SCMP_CMP_GT, AF_PACKET, 0));
     for (size_t i = 0; i < sizeof(refused_families) / sizeof(refused_families[0]) && r == 0; i++) {
         r = seccomp_rule_add(filter, SCMP_ACT_ERRNO(EAFNOSUPPORT), SCMP_SYS(socket), 1,
-                             SCMP_A0(SCMP_CMP_EQ, (scmp_datum_t)refused_families[i]));
+                             SCMP_A0(SCMP_CMP_EQ, (scmp_datum_t)refused_families[i], 0));
     }
     for (size_t i = 0; i < sizeof(refused_calls) / sizeof(refused_calls[0]) && r == 0; i++) {
         r = seccomp_rule_add(filter, SCMP_ACT_ERRNO(ENOSYS), refused_calls[i], 0);

@@ -213,9 +213,10 @@ static void raise_descriptor_limit(void)
     }
 }
 
+/* Says what could not be done; but for -EPIPE, when the guest is gone and has said why itself. */
 static int failed(int r, const char *what)
 {
-    if (r < 0) {
+    if (r < 0 && r != -EPIPE) {
         command_say("cannot %s: %s", what, strerror(-r));
     }
     return r;
