@@ -79,6 +79,12 @@ int tcp_rearm(struct tcp_endpoint *ep)
     return timer_set(ep->link->timers, &ep->timer, due_ns);
 }
 
+void tcp_look_later(struct tcp_endpoint *ep)
+{
+    ep->look_ns = earlier(ep->look_ns, tcp_now(ep) + (MS_NS << ep->look_round));
+    ep->look_round = (uint8_t)(ep->look_round + (ep->look_round < TCP_LOOK_ROUNDS_MAX));
+}
+
 /* ---- ACKs owed ---- */
 
 static void make_dirty(struct tcp_endpoint *ep)
@@ -287,8 +293,8 @@ static void shake(struct tcp_endpoint *ep, enum tcp_state state)
     ep->timing = true;
     ep->timed_seq = ep->snd_max;
     ep->timed_ns = tcp_now(ep);
-    uint64_t wait_ns = tcp_send_syn(ep) != 0 ? TCP_LINK_RETRY_NS : ep->rto_ms * MS_NS;
-    ep->retransmit_ns = tcp_now(ep) + wait_ns;
+    ep->retransmit_ns = tcp_now(ep) + ep->rto_ms * MS_NS;
+    tcp_send_syn(ep);
 }
 
 void tcp_connected(struct tcp_endpoint *ep)
@@ -365,9 +371,6 @@ static void offer_window(struct tcp_endpoint *ep)
     }
     uint32_t left = tcp_window_left(ep);
     uint32_t space = tcp_space(ep);
-    if (space >= tcp_window_step(ep)) {
-        ep->watch_round = 0;
-    }
     if (ep->starved) {
         if (space > 0) {
             tcp_ask_again(ep);
@@ -384,14 +387,13 @@ void tcp_far_writable(struct tcp_endpoint *ep)
     }
 }
 
-/* While the window is (nearly) closed, the far side's space is looked at after 1, 2, 4 … 64 ms. A
- * guest does not send into a window that takes less than a segment. */
+/* While the window is (nearly) closed, the far side's space is looked at. A guest does not send
+ * into a window that takes less than a segment. */
 static void watch_space(struct tcp_endpoint *ep)
 {
     bool narrow = tcp_window_left(ep) < 2u * ep->mss;
     if (ep->state == TCP_OPEN && !ep->guest_fin && (narrow || ep->starved)) {
-        ep->look_ns = earlier(ep->look_ns, tcp_now(ep) + (MS_NS << ep->watch_round));
-        ep->watch_round = (uint8_t)(ep->watch_round + (ep->watch_round < TCP_WATCH_ROUNDS_MAX));
+        tcp_look_later(ep);
     }
 }
 
@@ -422,6 +424,9 @@ static bool look_again(struct tcp_endpoint *ep)
     if (ep->ack_now) {
         make_dirty(ep);
     }
+    if (ep->state == TCP_SYN_SENT || ep->state == TCP_SYN_RECEIVED) {
+        tcp_send_syn(ep);
+    }
     if (ep->state != TCP_OPEN) {
         return true;
     }
@@ -448,10 +453,7 @@ static bool retransmit(struct tcp_endpoint *ep)
     }
     if (ep->state != TCP_OPEN) {
         ep->timing = false;
-        if (tcp_send_syn(ep) != 0) {
-            ep->retransmit_ns = tcp_now(ep) + TCP_LINK_RETRY_NS;
-            return true;
-        }
+        tcp_send_syn(ep);
     } else if (ep->probing) {
         tcp_send_probe(ep);
     } else {

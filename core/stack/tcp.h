@@ -110,11 +110,11 @@ struct tcp_endpoint {
     uint32_t snd_max; /* the highest ever sent; snd_nxt goes back on loss */
     uint32_t snd_wnd, snd_wl1, snd_wl2, snd_wnd_max;
     uint32_t cwnd, ssthresh;
-    uint32_t recover;    /* where a loss is made good; snd_una when there is none */
-    uint8_t dup_acks;    /* in a row */
-    uint8_t retries;     /* of whatever retransmit_ns waits for */
-    uint8_t keepalives;  /* sent since the guest was last heard */
-    uint8_t watch_round; /* looks at a far side that is full, log2 of the next wait in ms */
+    uint32_t recover;   /* where a loss is made good; snd_una when there is none */
+    uint8_t dup_acks;   /* in a row */
+    uint8_t retries;    /* of whatever retransmit_ns waits for */
+    uint8_t keepalives; /* sent since the guest was last heard */
+    uint8_t look_round; /* log2 of the next wait for look_ns, in ms */
 
     /* receiving, from the guest */
     uint32_t irs, rcv_nxt;

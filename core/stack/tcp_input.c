@@ -269,7 +269,7 @@ static enum drop_reason input_synchronised(struct tcp_endpoint *ep, const struct
     enum drop_reason reason;
     if (ep->state == TCP_SYN_RECEIVED && (p->tcp_flags & (TCP_SYN | TCP_ACK)) == TCP_SYN &&
         p->seq == ep->irs) {
-        (void)tcp_send_syn(ep); /* ours was lost */
+        tcp_send_syn(ep); /* ours was lost */
         return DROP_NONE;
     }
     if (!check_segment(ep, p, &reason)) {

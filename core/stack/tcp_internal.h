@@ -12,11 +12,10 @@
 #define TCP_KEEPALIVE_EVERY_NS (75 * SECOND_NS)
 #define TCP_KEEPALIVES_MAX     9u
 /* Twice the segment lifetime of a link of one hop, not of the Internet. */
-#define TCP_TIME_WAIT_NS     (2 * SECOND_NS)
-#define TCP_LINK_RETRY_NS    (1 * MS_NS)   /* until a link that was full is tried again */
-#define TCP_CHALLENGE_NS     (100 * MS_NS) /* between answers to segments that make no sense */
-#define TCP_WATCH_ROUNDS_MAX 6u            /* doublings of 1 ms between looks at a full far side */
-#define TCP_WINDOW_SCALE     7u            /* windows up to 8 MiB */
+#define TCP_TIME_WAIT_NS    (2 * SECOND_NS)
+#define TCP_CHALLENGE_NS    (100 * MS_NS) /* between answers to segments that make no sense */
+#define TCP_LOOK_ROUNDS_MAX 8u            /* doublings of 1 ms between looks at what is full */
+#define TCP_WINDOW_SCALE    7u            /* windows up to 8 MiB */
 /* How much must be gained before a window is offered anew, so that none is silly (RFC 9293 section
  * 3.8.6.2.2), bytes; less where two segments are less. */
 #define TCP_WINDOW_STEP_MAX (32u << 10)
@@ -62,6 +61,8 @@ void tcp_finish(struct tcp_endpoint *ep);
 void tcp_take_syn(struct tcp_endpoint *ep, const struct packet *syn);
 /* The ACK `p` completes the handshake; `scale` is that of its window. */
 void tcp_open_up(struct tcp_endpoint *ep, const struct packet *p, uint8_t scale);
+/* Looks again at a far side or a link that is full, after 1, 2, 4 … 256 ms. */
+void tcp_look_later(struct tcp_endpoint *ep);
 /* An ACK is to go out at the end of the turn, if no data takes it along before. */
 void tcp_owe_ack(struct tcp_endpoint *ep);
 /* The same for a segment that makes no sense, at a bounded rate: two ends that disagree must not
@@ -81,8 +82,8 @@ uint32_t tcp_space(struct tcp_endpoint *ep);
 /* Sends data, and then FIN, as far as the windows and the far side go. Returns 0, or the far side's
  * failure. */
 int tcp_output(struct tcp_endpoint *ep);
-/* SYN or SYN-ACK, by the state. Returns what the link's send did. */
-int tcp_send_syn(struct tcp_endpoint *ep);
+/* SYN or SYN-ACK, by the state. */
+void tcp_send_syn(struct tcp_endpoint *ep);
 /* An ACK with a fresh window. */
 void tcp_send_ack(struct tcp_endpoint *ep);
 /* The same, and as many more as make the guest send again what was dropped here. */

@@ -102,11 +102,22 @@ static struct segment segment_of(const struct tcp_endpoint *ep, uint8_t flags, u
     };
 }
 
-/* A segment without data or options. Returns what the link's send did. */
-static int send_control(struct tcp_endpoint *ep, uint8_t flags, uint32_t seq)
+/* Sends a segment of this connection. False: the link is full, which is looked at again. */
+static bool transmit(struct tcp_endpoint *ep, const struct segment *s, uint32_t payload_len)
+{
+    if (emit(ep->link, s, payload_len) != 0) {
+        tcp_look_later(ep);
+        return false;
+    }
+    ep->look_round = 0;
+    return true;
+}
+
+/* A segment without data or options. */
+static bool send_control(struct tcp_endpoint *ep, uint8_t flags, uint32_t seq)
 {
     struct segment s = segment_of(ep, flags, seq);
-    return emit(ep->link, &s, 0);
+    return transmit(ep, &s, 0);
 }
 
 void tcp_send_probe(struct tcp_endpoint *ep)
@@ -134,7 +145,7 @@ void tcp_send_reset(struct tcp_endpoint *ep)
     }
 }
 
-int tcp_send_syn(struct tcp_endpoint *ep)
+void tcp_send_syn(struct tcp_endpoint *ep)
 {
     bool answers = ep->state == TCP_SYN_RECEIVED;
     bool scaled = !answers || ep->scaled;
@@ -155,14 +166,7 @@ int tcp_send_syn(struct tcp_endpoint *ep)
         options[6] = 3;
         options[7] = TCP_WINDOW_SCALE;
     }
-    return emit(ep->link, &s, 0);
-}
-
-/* The link took no more: the same segment is tried again soon. */
-static void link_full(struct tcp_endpoint *ep)
-{
-    uint64_t soon_ns = tcp_now(ep) + TCP_LINK_RETRY_NS;
-    ep->look_ns = ep->look_ns < soon_ns ? ep->look_ns : soon_ns;
+    (void)transmit(ep, &s, 0);
 }
 
 /* Moves the right edge of the window offered; it never moves back (RFC 9293 section 3.8.6.2). */
@@ -182,10 +186,7 @@ static void renew_window(struct tcp_endpoint *ep)
 void tcp_send_ack(struct tcp_endpoint *ep)
 {
     renew_window(ep);
-    ep->ack_now = send_control(ep, TCP_ACK, ep->snd_max) != 0;
-    if (ep->ack_now) {
-        link_full(ep);
-    }
+    ep->ack_now = !send_control(ep, TCP_ACK, ep->snd_max);
 }
 
 void tcp_ask_again(struct tcp_endpoint *ep)
@@ -292,8 +293,7 @@ static bool send_next(struct tcp_endpoint *ep, uint32_t len, bool all)
     bool fin = len == 0;
     struct segment s = segment_of(ep, TCP_ACK, ep->snd_nxt);
     s.flags |= fin ? TCP_FIN : all ? TCP_PSH : 0;
-    if (emit(ep->link, &s, len) != 0) {
-        link_full(ep);
+    if (!transmit(ep, &s, len)) {
         return false;
     }
     ep->fin_sent = ep->fin_sent || fin;

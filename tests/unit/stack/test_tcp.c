@@ -593,7 +593,7 @@ static void test_closed_window_opens_although_the_far_side_does_not_tell(void **
     world_wait(w, 500 * MS_NS);
     assert_sent(1);
     w->far.room = 100000;
-    world_wait(w, 64 * MS_NS);
+    world_wait(w, 256 * MS_NS);
     assert_sent(2);
     assert_true(window_of(last()) > 99000);
     world_wait(w, 10 * SECOND_NS); /* and nobody looks any more */
@@ -968,14 +968,18 @@ static void test_repeated_segments_give_no_round_trip_sample(void **state)
 static void test_full_link_is_tried_again_soon(void **state)
 {
     (void)state;
+    w->far.room = 60000; /* as much as the handshake has offered */
     open_connection();
     w->full = true;
     far_has(3000);
-    world_wait(w, 50 * MS_NS);
-    assert_true(w->refused > 10);
+    assert_int_equal(w->refused, 1);
+    world_wait(w, 1 * MS_NS);
+    assert_int_equal(w->refused, 2);
+    world_wait(w, 2 * MS_NS);
+    assert_int_equal(w->refused, 3);
     assert_int_equal(w->ep->retries, 0);
     w->full = false;
-    world_wait(w, 1 * MS_NS);
+    world_wait(w, 4 * MS_NS);
     assert_sent(3);
     assert_segment(0, TCP_ACK, 0, 0, 1460);
     w->full = true;
@@ -989,6 +993,18 @@ static void test_full_link_is_tried_again_soon(void **state)
     assert_sent(0);
 }
 
+static void test_link_that_stays_full_is_tried_ever_more_seldom(void **state)
+{
+    (void)state;
+    w->far.room = 60000; /* as much as the handshake has offered */
+    open_connection();
+    w->full = true;
+    far_has(3000);
+    world_wait(w, 60 * SECOND_NS);
+    assert_true(w->refused < 60 * 4 + 10);
+    assert_true(w->refused > 60 * 3);
+}
+
 static void test_full_link_delays_the_handshake_little(void **state)
 {
     (void)state;
@@ -997,7 +1013,7 @@ static void test_full_link_delays_the_handshake_little(void **state)
     tcp_connected(w->ep);
     world_wait(w, 20 * MS_NS);
     w->full = false;
-    world_wait(w, 1 * MS_NS);
+    world_wait(w, 12 * MS_NS);
     assert_sent(1);
     assert_int_equal(last()->flags, TCP_SYN | TCP_ACK);
 }
@@ -1536,6 +1552,7 @@ int main(void)
         UNIT(test_timeout_begins_with_one_segment),
         UNIT(test_repeated_segments_give_no_round_trip_sample),
         UNIT(test_full_link_is_tried_again_soon),
+        UNIT(test_link_that_stays_full_is_tried_ever_more_seldom),
         UNIT(test_full_link_delays_the_handshake_little),
         UNIT(test_far_side_without_bytes_is_left_alone),
         UNIT(test_far_side_that_fails_to_read_resets),
