@@ -19,24 +19,42 @@ enum {
 /* ---- checksums ---- */
 
 /* The sum is kept in the byte order of the machine: that of ones' complement does not matter (RFC
- * 1071 section 2 (B)), and build_fold() turns it once. 64-bit words are added as two halves each,
- * so that nothing overflows below 16 GiB and the compiler can use vectors. */
+ * 1071 section 2 (B)), and build_fold() turns it once. Words of 64 bits are added as two halves, so
+ * that nothing overflows below 32 GiB; the compiler's vectors add two of them at a time. */
+typedef uint64_t pair __attribute__((vector_size(16)));
+
+static uint64_t halves(uint64_t word)
+{
+    return (word & UINT32_MAX) + (word >> 32);
+}
+
 uint64_t build_sum(const uint8_t *data, size_t len, uint64_t sum)
 {
-    size_t words = len / 8;
-    uint64_t low = 0;
-    uint64_t high = 0;
-    for (size_t i = 0; i < words; i++) {
+    static const pair low = {UINT32_MAX, UINT32_MAX};
+    pair lows = {0};
+    pair highs = {0};
+    size_t at = 0;
+    for (; at + 32 <= len; at += 32) {
+        pair a;
+        pair b;
+        memcpy(&a, data + at, 16);
+        memcpy(&b, data + at + 16, 16);
+        lows += (a & low) + (b & low);
+        highs += (a >> 32) + (b >> 32);
+    }
+    lows += highs;
+    sum += lows[0] + lows[1];
+    for (; at + 8 <= len; at += 8) {
         uint64_t word;
-        memcpy(&word, data + 8 * i, 8);
-        low += word & UINT32_MAX;
-        high += word >> 32;
+        memcpy(&word, data + at, 8);
+        sum += halves(word);
     }
-    uint64_t tail = 0;
-    if (len % 8 != 0) {
-        memcpy(&tail, data + 8 * words, len % 8);
+    if (at < len) {
+        uint64_t word = 0;
+        memcpy(&word, data + at, len - at);
+        sum += halves(word);
     }
-    return sum + low + high + (tail & UINT32_MAX) + (tail >> 32);
+    return sum;
 }
 
 uint16_t build_fold(uint64_t sum)
