@@ -101,7 +101,7 @@ function Expansion:add_entry(entry, origin, file, line, depth)
   elseif parsed then
     self:add(parsed, { file = file, line = line, lines = NO_LINES, origin = origin })
   elseif is_list(entry) and depth < DEPTH_MAX then
-    self:add_list(entry, origin, depth + 1)
+    self:add_list(entry, origin, file, line, depth + 1)
   elseif type(entry) == "table" then
     self:add_table(entry, origin, file, line)
   else
@@ -121,18 +121,18 @@ end
 
 --- All entries of a list of rules. A hole is a mistake of its own: what was meant to stand there, and
 --- in Lua everything behind it, would be lost without a word.
-function Expansion:add_list(list, prefix, depth)
-  local mark = self.marks[list] or { lines = NO_LINES }
+function Expansion:add_list(list, prefix, file, line, depth)
+  local mark = self.marks[list] or { file = file, line = line, lines = NO_LINES }
   local holes = 0
   for i = 1, highest(list) do
     local entry = rawget(list, i)
     local origin = ("%s[%d]"):format(prefix, i)
-    local line = mark.lines[i] or mark.line
+    local entry_line = mark.lines[i] or mark.line
     if entry ~= nil then
-      self:add_entry(entry, origin, mark.file, line, depth)
+      self:add_entry(entry, origin, mark.file, entry_line, depth)
     else
       holes = holes + 1
-      self:problem({ file = mark.file, line = line }, origin,
+      self:problem({ file = mark.file, line = entry_line }, origin,
         "there is no rule here (is a variable misspelt?)", "nil")
       if holes >= HOLES_MAX then return end
     end
@@ -141,22 +141,19 @@ end
 
 --- Replaces `rules` by the expanded list. Entries under other keys are kept, for validation to refuse.
 function Expansion:expand_rules(config)
-  local list = rawget(config, "rules")
+  local list, mark = rawget(config, "rules"), self.marks[config]
+  local file, line = mark.file, mark.lines.rules or mark.line
   if rules.is_chain(list) then
-    local mark = self.marks[config]
-    self:problem({ file = mark.file, line = mark.lines.rules or mark.line }, "rules", "is one rule",
-      "a rule", "a list of rules: { … }")
+    self:problem({ file = file, line = line }, "rules", "is one rule", "a rule", "a list of rules: { … }")
     config.rules = nil
     return
   end
   if type(list) ~= "table" then return end
   self.list = {}
-  self:add_list(list, "rules", 1)
-  local mark = self.marks[list] or { lines = NO_LINES }
+  self:add_list(list, "rules", file, line, 1)
   for key, value in next, list do
     if math.type(key) ~= "integer" or key < 1 then self.list[key] = value end
   end
-  self.marks[self.list] = { file = mark.file, line = mark.line, lines = NO_LINES }
   config.rules = self.list
 end
 

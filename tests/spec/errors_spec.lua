@@ -111,6 +111,13 @@ return {
     assert.equal(3, problems[1].line)
   end)
 
+  it("that of the field around it, for tables made elsewhere", function()
+    assert.same({ "2: rules[1].action" }, places("return {\n  rules = require 'web' }",
+      { ["web.lua"] = "return { { action = 'alow', destination = '*' } }" }))
+    assert.same({ "3: rules[2].action" }, places("local rules = { 'allow@dns' }\n"
+      .. "rules[#rules + 1] = { action = 'alow', destination = '*' }\nreturn { rules = rules }"))
+  end)
+
   it("not confused by strings, comments and functions", function()
     assert.same({ "9: max_connections" }, places([==[
 local text = [[

@@ -1,0 +1,90 @@
+---@meta
+--- Types for editors that read LuaLS annotations: what the part written in C gives. Not loaded by
+--- anything.
+
+--- A variable of lunette's environment, or nil. A global in policy files.
+---@param name string
+---@return string?
+function env(name) end
+
+---@alias lunette.Action "allow"|"deny"|"reject"|"defer"
+---@alias lunette.Protocol "tcp"|"udp"|"icmpv4"|"icmpv6"
+---@alias lunette.Reason "rule"|"default"|"deny_domain"|"never"|"on_connect"|"handler_error"|"name_unknown"|"rebind"
+
+--- A connection, as `when` and `on_connect` see it. Read-only; valid while the function runs.
+---@class lunette.Flow
+---@field direction "egress"|"ingress"
+---@field protocol lunette.Protocol
+---@field address string the peer: where the guest goes, or who comes
+---@field port integer the destination port; 0 with ICMP
+---@field names string[] that this sandbox resolved to the address
+---@field sni? string the name shown in TLS
+---@field host? string the name shown in HTTP
+---@field group string "public", "private", "host", …
+---@field country? string
+---@field asn? integer
+---@field time integer seconds since 1970
+---@field flows integer open now
+
+---@class lunette.Question
+---@field address string
+---@field port? integer needed with tcp and udp
+---@field protocol? lunette.Protocol "tcp" unless said
+---@field direction? "egress"|"ingress" "egress" unless said
+---@field sni? string|false the name that the client shows; nil: none, false: not known yet
+---@field host? string|string[] the gateway's addresses, in the place of those given to compile()
+---@field flows? integer open now, for the policy's functions
+---@field trace? boolean
+
+---@class lunette.Decision
+---@field action lunette.Action
+---@field rule? integer that decided, counted from 1 in rules(); nil: the default or none
+---@field source? string where it is written: "policy.lua:4"
+---@field reason lunette.Reason
+---@field error? string with "handler_error": what went wrong
+---@field trace? lunette.Step[] with trace: every rule considered, in order
+
+---@class lunette.Step
+---@field rule integer
+---@field matched boolean
+---@field why string "matched", "direction", "protocol", "port", "destination", "not_resolved", "name", "when", …
+---@field source? string
+
+---@class lunette.Rule a rule of the expanded list
+---@field action "allow"|"deny"|"reject"
+---@field direction "egress"|"ingress"|"any"
+---@field destination string
+---@field protocols lunette.Protocol[] empty: any
+---@field ports string[] empty: any
+---@field text string the one-line form
+---@field when boolean whether it has a function
+---@field name? string
+---@field origin string "rules[3]"
+---@field file? string
+---@field line? integer
+---@field source? string
+
+---@class lunette.Policy
+local Policy = {}
+
+--- As if the sandbox had resolved `name` to these addresses.
+---@param name string
+---@param addresses string|string[]
+function Policy:pin(name, addresses) end
+
+---@param question lunette.Question
+---@return lunette.Decision
+function Policy:evaluate(question) end
+
+--- A DNS query, before it leaves.
+---@param question { name: string, type?: string, protocol?: "udp"|"tcp", trace?: boolean }
+---@return lunette.Decision
+function Policy:evaluate_dns(question) end
+
+--- An address in a DNS answer (rebind protection).
+---@param question { name?: string, address: string }
+---@return lunette.Decision
+function Policy:evaluate_answer(question) end
+
+---@return lunette.Rule[]
+function Policy:rules() end
