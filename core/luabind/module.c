@@ -6,6 +6,7 @@
 #include "base/problems.h"
 #include "luabind/budget.h"
 #include "luabind/config.h"
+#include "luabind/gateway.h"
 #include "luabind/load.h"
 #include "luabind/policy.h"
 #include "luabind/problems.h"
@@ -96,8 +97,12 @@ LN_API int luaopen_lunette_core(lua_State *L);
 int luaopen_lunette_core(lua_State *L)
 {
     static const luaL_Reg functions[] = {
-        {"here", where_here}, {"env", sandbox_env}, {"compile", core_compile},
-        {"load", core_load},  {NULL, NULL},
+        {"here", where_here},
+        {"env", sandbox_env},
+        {"compile", core_compile},
+        {"load", core_load},
+        {"gateway", gateway_object_new},
+        {NULL, NULL},
     };
     budget_prepare(L);
     luaL_newlib(L, functions);

@@ -6,41 +6,11 @@
 #include <string.h>
 
 #include "base/host.h"
+#include "luabind/fields.h"
 
 static const char type_name[] = "lunette.policy";
 
 /* ---- arguments ---- */
-
-/* Raises where the table at `index` has a field that is not among `names`. */
-static void check_fields(lua_State *L, int index, const char *const *names)
-{
-    luaL_checktype(L, index, LUA_TTABLE);
-    lua_pushnil(L);
-    while (lua_next(L, index) != 0) {
-        lua_pop(L, 1);
-        const char *key = lua_type(L, -1) == LUA_TSTRING ? lua_tostring(L, -1) : "?";
-        const char *const *name = names;
-        while (*name != NULL && strcmp(*name, key) != 0) {
-            name++;
-        }
-        if (*name == NULL) {
-            luaL_error(L, "there is no field '%s' here", key);
-        }
-    }
-}
-
-/* The string field `key`, or `fallback`; without a fallback it must be there. */
-static const char *string_field(lua_State *L, int index, const char *key, const char *fallback)
-{
-    int type = lua_getfield(L, index, key);
-    if (type == LUA_TNIL && fallback != NULL) {
-        return fallback;
-    }
-    if (type != LUA_TSTRING) {
-        luaL_error(L, "%s: found %s; accepted: a string", key, luaL_typename(L, -1));
-    }
-    return lua_tostring(L, -1); /* stays on the stack */
-}
 
 static ln_addr check_addr(lua_State *L, int index, const char *what)
 {
@@ -87,18 +57,6 @@ static unsigned choice_field(lua_State *L, int index, const char *key, const cha
     return (unsigned)luaL_error(L, "%s: \"%s\" is not known", key, text);
 }
 
-static uint32_t integer_field(lua_State *L, int index, const char *key, lua_Integer max)
-{
-    lua_getfield(L, index, key);
-    int is_integer = 1;
-    lua_Integer value = lua_isnil(L, -1) ? 0 : lua_tointegerx(L, -1, &is_integer);
-    if (!is_integer || value < 0 || value > max) {
-        luaL_error(L, "%s: found %s; accepted: an integer from 0 to %I", key,
-                   luaL_tolstring(L, -1, NULL), (LUAI_UACINT)max);
-    }
-    return (uint32_t)value;
-}
-
 /* An address or a list of them. Returns how many. */
 static size_t addr_list(lua_State *L, int index, const char *what,
                         ln_addr addrs[POLICY_GATEWAY_MAX])
@@ -124,24 +82,9 @@ static size_t addr_list(lua_State *L, int index, const char *what,
 
 /* ---- results ---- */
 
-static void set_string(lua_State *L, const char *key, const char *value)
+static void set_rule_source(lua_State *L, const ln_rule *rule)
 {
-    if (value != NULL) {
-        lua_pushstring(L, value);
-        lua_setfield(L, -2, key);
-    }
-}
-
-static void set_source(lua_State *L, const ln_rule *rule)
-{
-    if (rule != NULL && rule->file != NULL) {
-        if (rule->line > 0) {
-            lua_pushfstring(L, "%s:%d", rule->file, rule->line);
-        } else {
-            lua_pushstring(L, rule->file);
-        }
-        lua_setfield(L, -2, "source");
-    }
+    set_source(L, rule->file, rule->line);
 }
 
 /* Pushes a decision as a table. */
@@ -153,7 +96,7 @@ static void push_decision(lua_State *L, const ln_policy *policy, const ln_decisi
     if (decision->rule > 0) {
         lua_pushinteger(L, decision->rule);
         lua_setfield(L, -2, "rule");
-        set_source(L, ln_policy_rule(policy, decision->rule));
+        set_rule_source(L, ln_policy_rule(policy, decision->rule));
     }
     if (decision->reason == LN_REASON_HANDLER_ERROR) {
         set_string(L, "error", ln_policy_handler_error(policy));
@@ -200,7 +143,7 @@ static void set_trace(lua_State *L, const ln_policy *policy, const struct steps 
         lua_pushboolean(L, miss == LN_MATCHED);
         lua_setfield(L, -2, "matched");
         set_string(L, "why", ln_miss_name(miss));
-        set_source(L, ln_policy_rule(policy, i));
+        set_rule_source(L, ln_policy_rule(policy, i));
         lua_rawseti(L, -2, i);
     }
     lua_setfield(L, -2, "trace");
@@ -390,7 +333,7 @@ static void push_rule(lua_State *L, const ln_rule *rule)
         lua_pushinteger(L, rule->line);
         lua_setfield(L, -2, "line");
     }
-    set_source(L, rule);
+    set_rule_source(L, rule);
 }
 
 /* p:rules(): the expanded list, what became of deny_domains first */

@@ -103,6 +103,10 @@ function M.load(path, options)
   return checked(core.load(path, options and options.gateway))
 end
 
-M.gateway = core.gateway
+--- A gateway: the network of one guest, for a program that moves its frames. Poll gw:fd(), and call
+--- gw:dispatch() when it is readable and after frames were put in.
+---@param options lunette.GatewayOptions
+---@return lunette.Gateway
+function M.gateway(options) return core.gateway(options) end
 
 return M

@@ -88,3 +88,62 @@ function Policy:evaluate_answer(question) end
 
 ---@return lunette.Rule[]
 function Policy:rules() end
+
+---@class lunette.GatewayOptions
+---@field policy lunette.Policy
+---@field slot? integer 0 to 65535: which subnets of the policy's pools
+---@field mtu? integer 1280 to 65520
+---@field on_frame fun(bytes: string) takes an Ethernet frame for the guest
+---@field on_event? fun(event: lunette.Event)
+
+--- What happened; a field that says nothing is absent.
+---@class lunette.Event
+---@field kind string "flow_open", "flow_denied", "dns_query", …
+---@field time number seconds since 1970
+---@field protocol? lunette.Protocol
+---@field direction? "egress"|"ingress"
+---@field src? string
+---@field dst? string
+---@field src_port? integer
+---@field port? integer
+---@field name? string
+---@field type? string of a DNS query
+---@field action? lunette.Action
+---@field rule? integer
+---@field source? string
+---@field reason? string
+---@field detail? string for people
+---@field count? integer
+---@field bytes_out? integer
+---@field bytes_in? integer
+---@field packets_out? integer
+---@field packets_in? integer
+---@field lost? integer events lost before this one
+
+---@class lunette.Gateway
+local Gateway = {}
+
+--- Readable when dispatch() has work; the same for its life.
+---@return integer
+function Gateway:fd() end
+
+--- A frame from the guest.
+---@param bytes string
+function Gateway:input(bytes) end
+
+--- Does what is due, and never blocks. Raises what a function of the options raised.
+function Gateway:dispatch() end
+
+--- Another policy: live flows are judged again.
+---@param policy lunette.Policy
+function Gateway:reload(policy) end
+
+---@return table<string, integer|table<string, integer>>
+function Gateway:stats() end
+
+--- What the guest is to be configured with, where it does not ask for it.
+---@return { gateway_mac: string, guest_mac: string, gateway4: string, gateway6: string, guest4: string, guest6: string,
+---  mtu: integer, route4: boolean, route6: boolean }
+function Gateway:link() end
+
+function Gateway:close() end
