@@ -532,7 +532,8 @@ return {
 EOF
   policy=p.lua
   export REAL_TOKEN=value ENV_TOKEN=value FILE_TOKEN=value
-  ! run true 2>&1 | grep -q 'cannot enforce it' || skip "this version has no secrets"
+  run true >out 2>&1
+  ! grep -q 'cannot enforce it' out || skip "this version has no secrets"
   refused EACCES read token
   run env >out || fail "$(cat out)"
   grep value out && fail "it is in the environment"
