@@ -656,10 +656,11 @@ size_t guest_send(struct guest *g, const void *data, size_t len)
     size_t sent = 0;
     while (sent < len) {
         uint32_t flight = g->snd_nxt - g->snd_una;
-        size_t n = len - sent < 1400 ? len - sent : 1400;
-        if (flight + n > g->window) {
+        if (flight >= g->window) {
             break;
         }
+        size_t fits = g->window - flight < 1400 ? g->window - flight : 1400;
+        size_t n = len - sent < fits ? len - sent : fits;
         guest_segment(g, TCP_ACK | TCP_PSH, g->snd_nxt, (const uint8_t *)data + sent, n);
         g->unacked = realloc(g->unacked, g->n_unacked + n);
         assert_non_null(g->unacked);
