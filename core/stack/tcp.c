@@ -363,19 +363,14 @@ void tcp_far_readable(struct tcp_endpoint *ep)
     }
 }
 
-/* Offers the guest a larger window when it is worth telling (RFC 9293 section 3.8.6.2.2). */
+/* Tells the guest of space that the far side has gained. */
 static void offer_window(struct tcp_endpoint *ep)
 {
-    if (ep->guest_fin) {
-        return;
-    }
-    uint32_t left = tcp_window_left(ep);
-    uint32_t space = tcp_space(ep);
     if (ep->starved) {
-        if (space > 0) {
+        if (tcp_space(ep) > 0) {
             tcp_ask_again(ep);
         }
-    } else if (space > left && (space - left >= tcp_window_step(ep) || left == 0)) {
+    } else if (tcp_new_window(ep) > 0) {
         tcp_owe_ack(ep);
     }
 }

@@ -75,10 +75,10 @@ bool tcp_push(struct tcp_endpoint *ep);
 
 /* The segment size that fits the link's MTU. */
 uint16_t tcp_own_mss(const struct tcp_endpoint *ep);
-/* What a new window has to gain, bytes. */
-uint32_t tcp_window_step(const struct tcp_endpoint *ep);
-/* What can be offered to the guest now, bytes. */
+/* What the far side can take and a window can say, bytes. */
 uint32_t tcp_space(struct tcp_endpoint *ep);
+/* The window to offer anew, bytes; 0: what was offered before stands. */
+uint32_t tcp_new_window(struct tcp_endpoint *ep);
 /* Sends data, and then FIN, as far as the windows and the far side go. Returns 0, or the far side's
  * failure. */
 int tcp_output(struct tcp_endpoint *ep);

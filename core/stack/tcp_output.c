@@ -17,12 +17,6 @@ uint16_t tcp_own_mss(const struct tcp_endpoint *ep)
     return (uint16_t)(ep->link->mtu - ip_len(ep->v6) - TCP_LEN);
 }
 
-uint32_t tcp_window_step(const struct tcp_endpoint *ep)
-{
-    uint32_t step = 2u * ep->mss;
-    return step < TCP_WINDOW_STEP_MAX ? step : TCP_WINDOW_STEP_MAX;
-}
-
 uint32_t tcp_space(struct tcp_endpoint *ep)
 {
     size_t space = ep->far->ops->space(ep->far);
@@ -169,23 +163,26 @@ void tcp_send_syn(struct tcp_endpoint *ep)
     (void)transmit(ep, &s, 0);
 }
 
-/* Moves the right edge of the window offered; it never moves back (RFC 9293 section 3.8.6.2). */
-static void renew_window(struct tcp_endpoint *ep)
+/* Silly windows are not offered (RFC 9293 section 3.8.6.2.2): at least two segments or a fair
+ * amount is gained, or all was used up. */
+uint32_t tcp_new_window(struct tcp_endpoint *ep)
 {
     if (ep->state != TCP_OPEN || ep->guest_fin) {
-        return;
+        return 0;
     }
     uint32_t left = tcp_window_left(ep);
     uint32_t space = tcp_space(ep) >> ep->rcv_scale << ep->rcv_scale;
-    if (space > left && (space - left >= tcp_window_step(ep) || left == 0)) {
-        ep->rcv_edge = ep->rcv_nxt + space;
-        ep->rcv_wnd = space;
-    }
+    uint32_t step = 2u * ep->mss < TCP_WINDOW_STEP_MAX ? 2u * ep->mss : TCP_WINDOW_STEP_MAX;
+    return space > left && (space - left >= step || left == 0) ? space : 0;
 }
 
 void tcp_send_ack(struct tcp_endpoint *ep)
 {
-    renew_window(ep);
+    uint32_t window = tcp_new_window(ep);
+    if (window > 0) {
+        ep->rcv_edge = ep->rcv_nxt + window;
+        ep->rcv_wnd = window;
+    }
     ep->ack_now = !send_control(ep, TCP_ACK, ep->snd_max);
 }
 

@@ -613,8 +613,23 @@ static void test_silly_windows_are_not_offered(void **state)
         far_has_room(room);
     }
     assert_sent(1);
-    far_has_room(1000 + 2920);
+    far_has_room(1000 + 2920 + 128);
     assert_sent(2);
+}
+
+static void test_space_too_small_to_be_said_is_not_told_of(void **state)
+{
+    (void)state;
+    w->far.room = 5000;
+    open_connection();
+    say(TCP_ACK, 0, 0, 5000);
+    world_flush(w);
+    far_has_room(100); /* less than a window of this scale can say */
+    world_wait(w, 60 * SECOND_NS);
+    assert_sent(1);
+    far_has_room(128);
+    assert_sent(2);
+    assert_int_equal(last()->window, 1);
 }
 
 static void test_far_side_that_takes_less_than_offered_gets_it_again(void **state)
@@ -1529,6 +1544,7 @@ int main(void)
         UNIT(test_closed_window_opens_when_the_far_side_tells),
         UNIT(test_closed_window_opens_although_the_far_side_does_not_tell),
         UNIT(test_silly_windows_are_not_offered),
+        UNIT(test_space_too_small_to_be_said_is_not_told_of),
         UNIT(test_far_side_that_takes_less_than_offered_gets_it_again),
         UNIT(test_far_side_that_is_full_without_warning_is_looked_at_again),
         UNIT(test_fin_that_does_not_fit_waits_for_the_text_before_it),
