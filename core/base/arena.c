@@ -79,6 +79,13 @@ char *arena_printf(struct arena *arena, const char *format, ...)
     return text;
 }
 
+void arena_wipe(struct arena *arena)
+{
+    for (struct arena_block *block = arena->head; block != NULL; block = block->next) {
+        explicit_bzero(block->data, block->used);
+    }
+}
+
 void arena_free(struct arena *arena)
 {
     struct arena_block *block = arena->head;

@@ -22,6 +22,8 @@ char *arena_strndup(struct arena *arena, const char *text, size_t len);
 /* A formatted string, or NULL. */
 char *arena_printf(struct arena *arena, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
+/* Overwrites everything that was handed out; to be freed after. */
+void arena_wipe(struct arena *arena);
 /* Frees everything; the arena can be used again. */
 void arena_free(struct arena *arena);
 

@@ -1,5 +1,4 @@
 /* `lunette match`: what a policy says about one connection or DNS query, and why. */
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -379,8 +378,9 @@ static void find_host(struct match *match)
     struct link_identity link = {0};
     const char *field;
     addressing_assign(ln_policy_settings(match->policy), 0, &link, &field);
-    if (machine_addresses(&link, &match->host_addrs, &match->host.n_addrs) < 0) {
-        command_say("the addresses of this machine cannot be read: %s", strerror(errno));
+    int r = machine_addresses(&link, &match->host_addrs, &match->host.n_addrs);
+    if (r < 0) {
+        command_say("the addresses of this machine cannot be read: %s", strerror(-r));
     }
     match->host.addrs = match->host_addrs;
 }

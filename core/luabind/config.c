@@ -62,6 +62,7 @@ int config_compile(struct config *config, ln_policy **ret, ln_problems *problems
 
 void config_free(struct config *config)
 {
+    arena_wipe(&config->arena); /* it may hold secrets */
     arena_free(&config->arena);
     handlers_free(config->handlers);
     config->handlers = NULL;

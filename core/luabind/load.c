@@ -146,6 +146,7 @@ int lua_policy_load(const char *path_or_preset, ln_policy **ret, ln_problems *pr
         return -EINVAL;
     }
     r = lua_policy_load_text(path_or_preset, text, len, ret, problems);
+    explicit_bzero(text, len); /* it may hold secrets */
     free(text);
     return r;
 }

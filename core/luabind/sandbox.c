@@ -14,12 +14,16 @@
 
 enum { STRING_OVERHEAD = 64 }; /* bytes of a string object beside its text, at most */
 
-/* For a new block, `old_size` is the type of what is made. */
+/* For a new block, `old_size` is the type of what is made. What is freed is wiped: a policy may
+ * hold secrets, as strings, which are never moved. */
 static void *allocate(void *user, void *block, size_t old_size, size_t size)
 {
     struct sandbox *sandbox = user;
     size_t old = block == NULL ? 0 : old_size;
     if (size == 0) {
+        if (block != NULL) {
+            explicit_bzero(block, old);
+        }
         free(block);
         sandbox->used -= old;
         return NULL;

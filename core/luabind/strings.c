@@ -145,6 +145,7 @@ static void add_template(struct pattern *m, luaL_Buffer *buffer, const char *s, 
 {
     size_t len;
     const char *text = lua_tolstring(m->L, 3, &len);
+    budget_charge(m->L, len); /* what it adds may be empty, so memory is no bound */
     for (size_t i = 0; i < len; i++) {
         if (text[i] != '%') {
             luaL_addchar(buffer, text[i]);

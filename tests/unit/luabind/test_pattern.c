@@ -143,6 +143,7 @@ static void test_a_match_that_backtracks_for_ever_is_ended(void **state)
         "bounded.match(('a'):rep(1000), ('(a?)'):rep(30) .. ('a?'):rep(30) .. 'b')",
         "bounded.gsub(('a'):rep(100000), '.-b', '')",
         "for _ in bounded.gmatch(('a'):rep(100000), '(.-)(.-)b') do end",
+        "bounded.gsub(('x'):rep(100000), '(y*)', ('%1'):rep(1000000))",
         "bounded.find(('('):rep(100000), '%b()')",
         "bounded.find(('b'):rep(100000), '[' .. ('a'):rep(100000) .. ']')",
         "bounded.find(('a'):rep(100000), '(' .. ('a'):rep(49000) .. ')%1b')",
