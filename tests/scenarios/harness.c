@@ -58,6 +58,9 @@ static ln_value scalar_value(struct arena *arena, const char *text)
     if (*text != '\0' && *end == '\0') {
         return (ln_value){.type = VALUE_INTEGER, .integer = number};
     }
+    if (strcmp(text, "true") == 0 || strcmp(text, "false") == 0) {
+        return (ln_value){.type = VALUE_BOOLEAN, .boolean = text[0] == 't'};
+    }
     return string_value(arena, text, strlen(text));
 }
 
@@ -159,6 +162,7 @@ static struct heard *read_frame(const ln_frame *frame)
     const uint8_t *ip = frame->data + ETH_LEN;
     assert_non_null(h);
     assert_true(frame->len >= ETH_LEN);
+    memcpy(h->to, frame->data, 6);
     h->ethertype = get_be16(frame->data + 12);
     if (h->ethertype == ETHERTYPE_ARP) {
         return h;
@@ -329,6 +333,12 @@ void pass(struct world *w, uint64_t ms)
         assert_int_equal(ln_gateway_dispatch(w->gw), 0);
     }
     settle(w);
+}
+
+bool gateway_is_readable(const struct world *w)
+{
+    struct pollfd fd = {.fd = ln_gateway_fd(w->gw), .events = POLLIN};
+    return poll(&fd, 1, 100) == 1;
 }
 
 void world_pin(struct world *w, const char *name, const char *text)

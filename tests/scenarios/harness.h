@@ -16,6 +16,7 @@
 
 /* What the guest got: one TCP, UDP, ICMP or other packet. */
 struct heard {
+    uint8_t to[6]; /* MAC */
     uint16_t ethertype;
     uint8_t protocol; /* IP's */
     ln_addr src, dst;
@@ -70,6 +71,8 @@ void world_stop(struct world *w);
 void settle(struct world *w);
 /* Lets time pass, in steps of at most a second. */
 void pass(struct world *w, uint64_t ms);
+/* Whether its descriptor is, now. */
+bool gateway_is_readable(const struct world *w);
 /* As if the guest had resolved `name` to `addr`. */
 void world_pin(struct world *w, const char *name, const char *addr);
 
