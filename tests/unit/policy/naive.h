@@ -44,21 +44,13 @@ struct naive_world {
     ln_action on_connect_action;
 };
 
-/* ---- addresses, as rows of bits ---- */
-
-static inline int naive_bit(const ln_addr *addr, unsigned i)
-{
-    return addr->bytes[i / 8] >> (7 - i % 8) & 1;
-}
+/* ---- addresses ---- */
 
 static inline bool naive_in(const ln_addr *addr, const ln_addr *net, unsigned bits)
 {
-    for (unsigned i = 0; i < bits; i++) {
-        if (naive_bit(addr, i) != naive_bit(net, i)) {
-            return false;
-        }
-    }
-    return true;
+    unsigned rest = bits % 8;
+    return memcmp(addr->bytes, net->bytes, bits / 8) == 0 &&
+           (rest == 0 || addr->bytes[bits / 8] >> (8 - rest) == net->bytes[bits / 8] >> (8 - rest));
 }
 
 static inline bool naive_is_v4(const ln_addr *addr)
@@ -178,6 +170,9 @@ static inline bool naive_is_reserved(const ln_addr *addr)
 /* Whether the address is registered there. */
 static inline bool naive_is_placed(const ln_addr *addr, const ln_destination *d)
 {
+    if (d->kind != LN_DEST_COUNTRY && d->kind != LN_DEST_CONTINENT && d->kind != LN_DEST_ASN) {
+        return false;
+    }
     ln_addr inner;
     if (naive_embedded(addr, &inner)) {
         addr = &inner;
