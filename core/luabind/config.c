@@ -2,6 +2,7 @@
 #include "luabind/config.h"
 
 #include <errno.h>
+#include <lauxlib.h>
 #include <stdlib.h>
 
 #include "luabind/problems.h"
@@ -9,6 +10,10 @@
 
 int config_from_lua(lua_State *L, int index, struct config *config, ln_problems *problems)
 {
+    /* A policy can change lunette's modules in its sandbox, so what they give is not trusted. */
+    if (!lua_istable(L, index + 1) || !lua_istable(L, index + 2)) {
+        return luaL_error(L, "lunette.expand gave something else than marks and problems");
+    }
     config->invalid = lua_rawlen(L, index + 2) > 0;
     int r = problems_from_lua(L, index + 2, problems);
     if (r < 0) {

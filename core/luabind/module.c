@@ -64,8 +64,6 @@ static int push_made(lua_State *L, int r, const struct making *making, int objec
  * Returns a policy, or nil and a list of problems. */
 static int core_compile(lua_State *L)
 {
-    luaL_checktype(L, 2, LUA_TTABLE);
-    luaL_checktype(L, 3, LUA_TTABLE);
     lua_settop(L, 4);
     struct policy_object *object = policy_object_push(L);
     struct making *making = push_making(L);

@@ -108,6 +108,24 @@ describe("out of the sandbox leads no", function()
     assert.equal("nil", value_of("return require('lunette').load"))
   end)
 
+  it("change of lunette's own modules", function()
+    for _, change in ipairs {
+      "require('lunette.expand').expand = function() return {}, 5, 6 end",
+      "require('lunette.expand').expand = function() return {}, { [_G] = 1 }, 'x' end",
+      "require('lunette.expand').expand = function(c) return c, { [c] = 1 }, { 1 } end",
+      "require('lunette.expand').expand = function(c) return c, { [c] = { file = {}, line = {}, lines = 1 } }, {} end",
+      "require('lunette.expand').policy = function() return {}, 5, 6 end",
+      "require('lunette.locate').returned = function() return { line = 'x', fields = { rules = {} } } end",
+      "require('lunette.lexer').tokens = function() return function() return 'end' end end",
+      "string.find, string.match, string.sub = nil, nil, nil",
+      "next, ipairs, type, rawget, math, table, string = nil",
+    } do
+      local ok, problems = pcall(support.load,
+        change .. " return { rules = { { action = 'allow', destination = '*' } } }")
+      assert.is_true(ok or type(problems) == "table") -- and not a crash
+    end
+  end)
+
   it("file that is not a regular one", function()
     local path = support.policy_file("require 'pipe' return {}")
     os.execute("mkfifo '" .. path:gsub("policy.lua$", "pipe.lua") .. "'")
