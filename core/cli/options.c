@@ -55,6 +55,40 @@ static bool is_option(const char *argument)
     return argument[0] == '-' && argument[1] != '\0' && argument[1] != '>';
 }
 
+/* The flag with this letter, or NULL. */
+static const struct option_spec *find_letter(const struct option_spec *specs, size_t n,
+                                             const char *argument)
+{
+    for (size_t i = 0; i < n && argument[2] == '\0'; i++) {
+        if (specs[i].letter != '\0' && specs[i].letter == argument[1]) {
+            return &specs[i];
+        }
+    }
+    return NULL;
+}
+
+/* Takes the option at **at, with its value, to the last argument of which *at then points. */
+static int take_at(const struct command *command, const struct option_spec *specs, size_t n,
+                   char ***at)
+{
+    const char *argument = **at;
+    if (strcmp(argument, "-h") == 0 || strcmp(argument, "--help") == 0) {
+        return command_help(command);
+    }
+    size_t len = strcspn(argument, "=");
+    const struct option_spec *spec = strncmp(argument, "--", 2) == 0
+                                         ? find(specs, n, argument + 2, len - 2)
+                                         : find_letter(specs, n, argument);
+    if (spec == NULL) {
+        return unknown(command, specs, n, argument, len);
+    }
+    const char *value = argument[len] == '=' ? argument + len + 1 : NULL;
+    if (spec->flag == NULL && value == NULL && (*at)[1] != NULL) {
+        value = *++*at;
+    }
+    return take(command, spec, value);
+}
+
 int options_parse(const struct command *command, const struct option_spec *specs, size_t n_specs,
                   char **argv, size_t *ret_count)
 {
@@ -65,20 +99,7 @@ int options_parse(const struct command *command, const struct option_spec *specs
             argv[count++] = *at;
             continue;
         }
-        if (strcmp(*at, "-h") == 0 || strcmp(*at, "--help") == 0) {
-            return command_help(command);
-        }
-        size_t len = strcspn(*at, "=");
-        const struct option_spec *spec =
-            strncmp(*at, "--", 2) == 0 ? find(specs, n_specs, *at + 2, len - 2) : NULL;
-        if (spec == NULL) {
-            return unknown(command, specs, n_specs, *at, len);
-        }
-        const char *value = (*at)[len] == '=' ? *at + len + 1 : NULL;
-        if (spec->flag == NULL && value == NULL && at[1] != NULL) {
-            value = *++at;
-        }
-        int status = take(command, spec, value);
+        int status = take_at(command, specs, n_specs, &at);
         if (status != OPTIONS_GO_ON) {
             return status;
         }
@@ -87,5 +108,19 @@ int options_parse(const struct command *command, const struct option_spec *specs
         argv[count++] = *at;
     }
     *ret_count = count;
+    return OPTIONS_GO_ON;
+}
+
+int options_parse_leading(const struct command *command, const struct option_spec *specs,
+                          size_t n_specs, char **argv, char ***ret_rest)
+{
+    char **at = argv + 1;
+    for (; *at != NULL && is_option(*at) && strcmp(*at, "--") != 0; at++) {
+        int status = take_at(command, specs, n_specs, &at);
+        if (status != OPTIONS_GO_ON) {
+            return status;
+        }
+    }
+    *ret_rest = at + (*at != NULL && strcmp(*at, "--") == 0);
     return OPTIONS_GO_ON;
 }

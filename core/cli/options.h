@@ -10,6 +10,7 @@
 
 struct option_spec {
     const char *name; /* "json" */
+    char letter;      /* 'v' of -v; 0: none. Only for flags */
     bool *flag;       /* set where it is given; NULL: it takes a value */
     const char **value;
     /* For an option that may be given several times, instead of `value`. Returns 0, or the exit
@@ -24,5 +25,9 @@ enum { OPTIONS_GO_ON = -1 };
  * on. Returns OPTIONS_GO_ON, or the exit status: help was shown, or an error said. */
 int options_parse(const struct command *command, const struct option_spec *specs, size_t n_specs,
                   char **argv, size_t *ret_count);
+/* Reads the options from argv[1] on that stand before the first other argument, or before `--`.
+ * *ret_rest is what follows. Returns as options_parse(). */
+int options_parse_leading(const struct command *command, const struct option_spec *specs,
+                          size_t n_specs, char **argv, char ***ret_rest);
 
 #endif

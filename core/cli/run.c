@@ -8,7 +8,6 @@
  * ends. */
 #include <errno.h>
 #include <fcntl.h>
-#include <getopt.h>
 #include <inttypes.h>
 #include <malloc.h>
 #include <signal.h>
@@ -26,6 +25,7 @@
 #include "cli/confine.h"
 #include "cli/event_log.h"
 #include "cli/isolation.h"
+#include "cli/options.h"
 #include "cli/pcapng.h"
 #include "cli/terminal.h"
 #include "cli/transport_tap.h"
@@ -56,136 +56,91 @@ struct run {
 
 /* ---- options ---- */
 
-/* Values beyond those of a char, for options without a letter. */
-enum { OPT_EVENTS = 256, OPT_PCAP, OPT_SLOT, OPT_MTU, OPT_SHOW, OPT_HIDE, OPT_LATER };
-
-static const struct option long_options[] = {
-    {"events", required_argument, NULL, OPT_EVENTS},
-    {"pcap", required_argument, NULL, OPT_PCAP},
-    {"slot", required_argument, NULL, OPT_SLOT},
-    {"mtu", required_argument, NULL, OPT_MTU},
-    {"show", required_argument, NULL, OPT_SHOW},
-    {"hide", required_argument, NULL, OPT_HIDE},
-    {"help", no_argument, NULL, 'h'},
-    {"verbose", no_argument, NULL, 'v'},
-    {"control", required_argument, NULL, OPT_LATER},
-    {"observe", no_argument, NULL, OPT_LATER},
-    {NULL, 0, NULL, 0},
-};
-
-static bool parse_number(const char *text, uint32_t min, uint32_t max, uint32_t *ret)
+/* For options_parse(): 0, or an exit status after saying what is wrong. */
+static int take_number(const char *name, const char *text, uint32_t min, uint32_t max,
+                       uint32_t *ret)
 {
     char *end;
     errno = 0;
     unsigned long value = strtoul(text, &end, 10);
     if (text[0] < '0' || text[0] > '9' || *end != '\0' || errno != 0 || value < min ||
         value > max) {
-        return false;
+        return command_usage_error(&command_run,
+                                   "%s: found '%s'; accepted: %" PRIu32 " to %" PRIu32, name, text,
+                                   min, max);
     }
     *ret = (uint32_t)value;
-    return true;
+    return 0;
 }
 
-/* Returns 0, or -1 after saying what is wrong: then `*ret_status` is the exit status. */
-static int take_option(struct run *run, int option, const char *name, int *ret_status)
+static int take_slot(void *user, const char *value)
+{
+    return take_number("--slot", value, 0, SLOT_MAX, user);
+}
+
+static int take_mtu(void *user, const char *value)
+{
+    return take_number("--mtu", value, MTU_MIN, MTU_MAX, user);
+}
+
+static int take_path(int r, const char *name, const char *path)
+{
+    return r == 0 ? 0 : command_usage_error(&command_run, "%s %s: %s", name, path, strerror(-r));
+}
+
+static int take_show(void *user, const char *value)
+{
+    return take_path(hide_show(user, value), "--show", value);
+}
+
+static int take_hide(void *user, const char *value)
+{
+    return take_path(hide_cover(user, value), "--hide", value);
+}
+
+/* Returns OPTIONS_GO_ON or the exit status. */
+static int parse(struct run *run, char **argv)
 {
     struct options *options = &run->options;
-    int r = 0;
-    *ret_status = EXIT_USAGE;
-    switch (option) {
-    case OPT_EVENTS:
-        options->events = optarg;
-        return 0;
-    case OPT_PCAP:
-        options->pcap = optarg;
-        return 0;
-    case OPT_SLOT:
-        if (!parse_number(optarg, 0, SLOT_MAX, &options->slot)) {
-            command_usage_error(&command_run, "--slot: found '%s'; accepted: 0 to %d", optarg,
-                                SLOT_MAX);
-            return -1;
-        }
-        return 0;
-    case OPT_MTU:
-        if (!parse_number(optarg, MTU_MIN, MTU_MAX, &options->mtu)) {
-            command_usage_error(&command_run, "--mtu: found '%s'; accepted: %d to %d", optarg,
-                                MTU_MIN, MTU_MAX);
-            return -1;
-        }
-        return 0;
-    case OPT_SHOW:
-        r = hide_show(&run->hide, optarg);
-        break;
-    case OPT_HIDE:
-        r = hide_cover(&run->hide, optarg);
-        break;
-    case 'h':
-        *ret_status = command_help(&command_run);
-        return -1;
-    case OPT_LATER:
-        command_usage_error(&command_run, "%s is not there in this version of lunette", name);
-        return -1;
-    case 'v':
-        options->verbose = run->hide.verbose = true;
-        return 0;
-    case ':':
-        command_usage_error(&command_run, "%s needs a value", name);
-        return -1;
-    default:
-        command_usage_error(&command_run, "there is no option %s", name);
-        return -1;
+    const char *control = NULL;
+    bool observe = false;
+    const struct option_spec specs[] = {
+        {.name = "events", .value = &options->events},
+        {.name = "pcap", .value = &options->pcap},
+        {.name = "slot", .take = take_slot, .user = &options->slot},
+        {.name = "mtu", .take = take_mtu, .user = &options->mtu},
+        {.name = "show", .take = take_show, .user = &run->hide},
+        {.name = "hide", .take = take_hide, .user = &run->hide},
+        {.name = "verbose", .letter = 'v', .flag = &options->verbose},
+        {.name = "control", .value = &control},
+        {.name = "observe", .flag = &observe},
+    };
+    char **rest;
+    int status =
+        options_parse_leading(&command_run, specs, sizeof(specs) / sizeof(specs[0]), argv, &rest);
+    if (status != OPTIONS_GO_ON) {
+        return status;
     }
-    if (r < 0) {
-        command_usage_error(&command_run, "%s %s: %s", name, optarg, strerror(-r));
+    if (control != NULL || observe) {
+        return command_usage_error(&command_run, "%s is not there in this version of lunette",
+                                   observe ? "--observe" : "--control");
     }
-    return r < 0 ? -1 : 0;
-}
-
-/* The option that getopt_long() is at, as the user wrote it. */
-static void option_name(int option, int index, char **argv, char *dst, size_t size)
-{
-    if (index >= 0) {
-        snprintf(dst, size, "--%s", long_options[index].name);
-    } else if ((option == '?' || option == ':') && (optopt <= 0 || optopt > 255)) {
-        snprintf(dst, size, "%s", argv[optind - 1]);
-    } else {
-        snprintf(dst, size, "-%c", option == '?' || option == ':' ? optopt : option);
+    if (rest[0] == NULL) {
+        return command_usage_error(&command_run,
+                                   "a policy is missing: a file, or the name of a preset");
     }
-}
-
-/* Returns 0, or -1 with the exit status. */
-static int parse(struct run *run, int argc, char **argv, int *ret_status)
-{
-    int option, index = -1;
-    *ret_status = EXIT_USAGE;
-    /* '+': the first argument that is no option ends them: what follows is CMD's. */
-    while ((option = getopt_long(argc, argv, "+:vh", long_options, &index)) != -1) {
-        char name[64];
-        option_name(option, index, argv, name, sizeof(name));
-        if (take_option(run, option, name, ret_status) < 0) {
-            return -1;
-        }
-        index = -1;
+    options->policy = *rest++;
+    bool separated = rest[0] != NULL && strcmp(rest[0], "--") == 0;
+    rest += separated;
+    if (rest[0] == NULL) {
+        return command_usage_error(&command_run, "a command to run is missing");
     }
-    if (optind == argc) {
-        command_usage_error(&command_run, "a policy is missing: a file, or the name of a preset");
-        return -1;
+    if (!separated && rest[0][0] == '-') {
+        return command_usage_error(&command_run, "%s: options stand before the policy", rest[0]);
     }
-    run->options.policy = argv[optind++];
-    bool separated = optind < argc && strcmp(argv[optind], "--") == 0;
-    if (separated) {
-        optind++;
-    }
-    if (optind == argc) {
-        command_usage_error(&command_run, "a command to run is missing");
-        return -1;
-    }
-    if (!separated && argv[optind][0] == '-') {
-        command_usage_error(&command_run, "%s: options stand before the policy", argv[optind]);
-        return -1;
-    }
-    run->options.command = argv + optind;
-    return 0;
+    options->command = rest;
+    run->hide.verbose = options->verbose;
+    return OPTIONS_GO_ON;
 }
 
 /* ---- this process ---- */
@@ -502,11 +457,12 @@ static int run_guest(struct run *run)
 static int run_main(int argc, char **argv)
 {
     struct run run = {.tap.fd = -1, .options.mtu = MTU_DEFAULT};
-    int status;
     if (failed(ensure_standard_descriptors(), "open /dev/null") < 0) {
         return EXIT_LUNETTE_FAILED;
     }
-    if (parse(&run, argc, argv, &status) == 0) {
+    (void)argc;
+    int status = parse(&run, argv);
+    if (status == OPTIONS_GO_ON) {
         status = EXIT_LUNETTE_FAILED;
         run.terminal = terminal_open();
         if (open_outputs(&run) == 0 && failed(hide_collect(&run.hide), "list sockets") == 0) {

@@ -177,7 +177,7 @@ test_interface_is_set_up() {
   grep -q 'eth0 .*inet6 fd42:6d73:62::2/64 ' addr || fail "$(cat addr)"
   grep -q 'lo .*inet 127.0.0.1/8 ' addr || fail "$(cat addr)"
   ! grep -q tentative addr || fail "$(cat addr)"
-  run ip -o link show dev eth0 | grep -q 'LOWER_UP.*mtu 1500 .*link/ether 02:6c:75:00:00:02' || fail "$(run ip link)"
+  run ip -o link show dev eth0 | grep 'LOWER_UP.*mtu 1500 .*link/ether 02:6c:75:00:00:02' >/dev/null || fail "$(run ip link)"
   options=(--slot 300 --mtu 65520)
   run sh -c 'ip -o addr; ip -o link' >addr
   grep -q 'inet 172.16.4.178/30 ' addr || fail "$(cat addr)"
@@ -215,7 +215,7 @@ test_events_and_capture_are_written_and_hidden_from_the_command() {
   equal "$(cat out)" ""
   grep -q '"kind":"flow_denied".*"dst":"192.0.2.1".*"port":80' ev || fail "$(cat ev)"
   /usr/bin/python3 -c 'import json,sys; [json.loads(l) for l in open("ev")]' || fail "no JSON Lines"
-  tcpdump -nr cap 2>/dev/null | grep -q '192.0.2.1.80: Flags \[S\]' || fail "no SYN in the capture"
+  tcpdump -nr cap 2>/dev/null | grep '192.0.2.1.80: Flags \[S\]' >/dev/null || fail "no SYN in the capture"
   equal "$(stat -c %a ev cap | tr '\n' ' ')" "600 600 "
 }
 test_functions_of_the_policy_know_the_local_time() {
@@ -313,7 +313,7 @@ test_lunette_is_confined() {
   pid=$(lunette_pid 471103)
   for line in CapInh:0000000000000000 CapPrm:0000000000000000 CapEff:0000000000000000 \
     CapBnd:0000000000000000 CapAmb:0000000000000000 NoNewPrivs:1; do
-    tr -d '\t' <"/proc/$pid/status" | grep -qx "$line" || fail "$line: $(cat "/proc/$pid/status")"
+    tr -d '\t' <"/proc/$pid/status" | grep -x "$line" >/dev/null || fail "$line: $(cat "/proc/$pid/status")"
   done
   [ "$sanitized" != 0 ] || grep -q 'Seccomp:.*2' "/proc/$pid/status" || fail "no filter"
   if [ "$uid" = 0 ]; then
@@ -593,6 +593,20 @@ test_forbidden_namespaces_are_explained() {
   unshare --user --map-root-user sh -c "echo 0 >/proc/sys/user/max_user_namespaces; '$lunette' run allow-all true" 2>err
   equal $? 125
   grep -q 'sysctl user.max_user_namespaces' err || fail "$(cat err)"
+}
+test_masked_proc_is_explained() {
+  need_root
+  unshare --mount sh -c "mount --bind /dev/null /proc/kcore; '$lunette' run allow-all true" 2>err
+  equal $? 125
+  grep -q 'cannot mount /proc: .*systempaths=unconfined' err || fail "$(cat err)"
+}
+test_masked_sys_stays_and_is_read_only() {
+  need_root
+  unshare --mount sh -c "mount -t tmpfs tmpfs /sys/kernel; '$lunette' run allow-all sh -c 'ls /sys/class; $probe write /sys/kernel/x; grep \" /sys\" /proc/mounts'" >out
+  equal $? 0
+  grep -q '^net$' out || fail "$(cat out)"
+  grep -q ' /sys sysfs ro,' out || fail "$(cat out)"
+  ! grep ' /sys.* rw,' out || fail "some of /sys can be written"
 }
 test_inside_lunette_lunette_runs() {
   [ "$uid" != 0 ] || skip "the kernel lets nobody without capabilities map root once more"
