@@ -596,7 +596,7 @@ test_forbidden_namespaces_are_explained() {
 }
 test_masked_proc_is_explained() {
   need_root
-  unshare --mount sh -c "mount --bind /dev/null /proc/kcore; '$lunette' run allow-all true" 2>err
+  unshare --mount sh -c "mount --bind /dev/null /proc/keys; '$lunette' run allow-all true" 2>err
   equal $? 125
   grep -q 'cannot mount /proc: .*systempaths=unconfined' err || fail "$(cat err)"
 }
