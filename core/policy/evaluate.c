@@ -22,17 +22,23 @@
  * While the name is not known yet (egress TCP), the verdict is put off if it hangs on the name: if,
  * of all names that could still be shown, none included, some open the connection and some do not.
  * Deny or reject makes no difference here: where nothing can open it there is nothing to wait for.
- * The names that could be shown fall into few kinds:
- *   - each pinned name: judged one by one;
- *   - a stranger: a name that is neither pinned nor in any rule. Only addresses and the pinned
- * names that refusing rules see count;
- *   - a name that is not pinned but that a refusing rule knows. There is one for every rule by name
- *     that refuses, so the first of them at the port (closed_by_name) tells whether any comes
- * before what decides for a stranger. If one does, some name closes the connection. No name at all
- * adds nothing: it opens only what one of the pinned names or a stranger opens, and closes only
- * what one of these closes. Functions are not called before the name is known; one that could be
- * called may say anything, or fail, which closes. If the verdict does not hang on the name it is
- * the one without a name.
+ * If the verdict does not hang on the name it is the one without a name. The names that could be
+ * shown fall into few kinds:
+ *
+ * (1) Each pinned name: judged one by one.
+ *
+ * (2) A stranger, neither pinned nor known to any rule: rules by address match, and refusing rules
+ *     that see a pinned name.
+ *
+ * (3) A name that is not pinned but known to a refusing rule. There is one for every such rule, so
+ *     the first of them at the port (closed_by_name) tells: if it comes before what decides for a
+ *     stranger, some name closes the connection.
+ *
+ * (4) No name: opens only what (1) or (2) opens and closes only what they close, so it need not be
+ *     looked at.
+ *
+ * No function is called before the name is known. One that could be called may say anything, or
+ * fail, which closes.
  *
  * A DNS query is judged as a connection to a resolver: `*` and the group `host` match by protocol
  * and port, other addresses cannot; and rules by name see the name asked for, whatever their ports.

@@ -96,18 +96,19 @@ void ruleset_search_prefixes(const struct ruleset *rs, const ln_addr *addr, stru
     }
 }
 
-static const uint32_t *bucket_of_asn(const struct ruleset *rs, uint32_t asn)
+static uint32_t bucket_of_asn(const struct ruleset *rs, uint32_t asn)
 {
     uint32_t low = 0;
     uint32_t high = rs->n_asns;
     while (low < high) {
         uint32_t middle = low + (high - low) / 2;
-        if (rs->asns[middle].asn == asn) {
-            return &rs->asns[middle].bucket;
+        if (rs->asns[middle].asn < asn) {
+            low = middle + 1;
+        } else {
+            high = middle;
         }
-        *(rs->asns[middle].asn < asn ? &low : &high) = middle + (rs->asns[middle].asn < asn);
     }
-    return NULL;
+    return low < rs->n_asns && rs->asns[low].asn == asn ? rs->asns[low].bucket : BUCKET_NONE;
 }
 
 void ruleset_search_place(const struct ruleset *rs, const struct geo_place *place,
@@ -116,15 +117,15 @@ void ruleset_search_place(const struct ruleset *rs, const struct geo_place *plac
     if (rs->place_min >= search->best) {
         return;
     }
-    if (place->country != GEO_NONE && rs->countries[place->country] != BUCKET_NONE) {
-        search_bucket(rs, rs->countries[place->country], search);
-    }
-    if (place->continent != GEO_NONE && rs->continents[place->continent] != BUCKET_NONE) {
-        search_bucket(rs, rs->continents[place->continent], search);
-    }
-    const uint32_t *bucket = place->asn == 0 ? NULL : bucket_of_asn(rs, place->asn);
-    if (bucket != NULL) {
-        search_bucket(rs, *bucket, search);
+    const uint32_t numbers[] = {
+        place->country == GEO_NONE ? BUCKET_NONE : rs->countries[place->country],
+        place->continent == GEO_NONE ? BUCKET_NONE : rs->continents[place->continent],
+        bucket_of_asn(rs, place->asn),
+    };
+    for (size_t i = 0; i < sizeof(numbers) / sizeof(*numbers); i++) {
+        if (numbers[i] != BUCKET_NONE) {
+            search_bucket(rs, numbers[i], search);
+        }
     }
 }
 

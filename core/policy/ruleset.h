@@ -3,10 +3,11 @@
  *
  * Theory of operation. Rules with the same destination (the same prefix, group, name, …) share a
  * bucket. An address or a name belongs to few buckets: `*`, one group, the prefixes around the
- * address, the exact name, the suffixes above it. For each class (direction and protocol) a bucket
- * has a port map, which gives its first rule at a port. The rule that decides is the lowest that
- * any of these buckets gives. Rules with a function (`when`) may turn out not to match, so they are
- * not in the port maps but in a list of their own, scanned only where such a rule could decide.
+ * address, where it is registered, the exact name, the suffixes above it. For each class (direction
+ * and protocol) a bucket has a port map, which gives its first rule at a port. The rule that
+ * decides is the lowest that any of these buckets gives. Rules with a function (`when`) may turn
+ * out not to match, so they are not in the port maps but in a list of their own, scanned only where
+ * such a rule could decide.
  *
  * Rules are numbered from 0 in here. */
 #ifndef LN_POLICY_RULESET_H
