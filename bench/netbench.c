@@ -1,12 +1,13 @@
 /* Load and its other end for bench/datapath: connections a second, request-response latency,
- * datagrams a second, and connections held open. One binary for every peer, so that all are measured
- * alike.
+ * datagrams a second, and connections held open. One binary for every peer, so that all are
+ * measured alike.
  *
  *   netbench serve ADDR PORT                   TCP echo, UDP counting, until killed
  *   netbench connect ADDR PORT THREADS SECONDS connect, one byte each way, close
  *   netbench latency ADDR PORT SECONDS         one byte each way on one connection
- *   netbench datagrams ADDR PORT SECONDS BYTES sent as fast as they go; what arrived is asked from the server
- *   netbench hold ADDR PORT COUNT              opens COUNT connections, says "held", waits for its stdin to end
+ *   netbench datagrams ADDR PORT SECONDS BYTES sent as fast as they go; what arrived is asked from
+ * the server netbench hold ADDR PORT COUNT              opens COUNT connections, says "held", waits
+ * for its stdin to end
  *
  * Results are one line of JSON on stdout. */
 #include <arpa/inet.h>
@@ -93,8 +94,10 @@ static void take_datagrams(int fd)
     memset(messages, 0, sizeof(messages));
     for (int i = 0; i < BATCH; i++) {
         iov[i] = (struct iovec){data[i], sizeof(data[i])};
-        messages[i].msg_hdr = (struct msghdr){
-            .msg_name = &from[i], .msg_namelen = sizeof(from[i]), .msg_iov = &iov[i], .msg_iovlen = 1};
+        messages[i].msg_hdr = (struct msghdr){.msg_name = &from[i],
+                                              .msg_namelen = sizeof(from[i]),
+                                              .msg_iov = &iov[i],
+                                              .msg_iovlen = 1};
     }
     int n = recvmmsg(fd, messages, BATCH, MSG_DONTWAIT, NULL);
     for (int i = 0; i < n; i++) {
@@ -296,6 +299,7 @@ int main(int argc, char **argv)
     if (argc == 5 && strcmp(argv[1], "hold") == 0) {
         return hold(argv);
     }
-    fprintf(stderr, "usage: netbench serve|connect|latency|datagrams|hold …; see the head of netbench.c\n");
+    fprintf(stderr,
+            "usage: netbench serve|connect|latency|datagrams|hold …; see the head of netbench.c\n");
     return 2;
 }

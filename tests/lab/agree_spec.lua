@@ -15,10 +15,13 @@ local function random_policy()
   for i = 1, 40 do
     local address = ADDRESSES[math.random(#ADDRESSES)]:format(math.random(1, 40))
     local v6 = address:find ":"
-    local destination = ({ address, v6 and "2001:db8:1::/124" or "203.0.113.0/28", v6 and "fd99::/123" or "198.51.100.8/29",
-      "public", "private", "*" })[math.random(6)]
+    local destination = ({
+      address, v6 and "2001:db8:1::/124" or "203.0.113.0/28", v6 and "fd99::/123" or "198.51.100.8/29",
+      "public", "private", "*",
+    })[math.random(6)]
     local port = PORTS[math.random(#PORTS)]
-    rules[i] = ('{ action = "%s", destination = "%s"%s%s }'):format(({ "allow", "deny", "reject" })[math.random(3)], destination,
+    rules[i] = ('{ action = "%s", destination = "%s"%s%s }'):format(
+      ({ "allow", "deny", "reject" })[math.random(3)], destination,
       ({ "", ', protocol = "tcp"', ', protocol = "udp"', ', protocols = { "tcp", "udp" }' })[math.random(4)],
       math.random() < 0.7 and (', ports = { %d, "%d-%d" }'):format(port, math.max(1, port - 3), port) or "")
   end

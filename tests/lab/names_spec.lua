@@ -57,9 +57,12 @@ print("hints", dns.rcode.to_text(reply.rcode()), reply.answer[0].to_text())
 PY]]
     local result = lab.guest("public-only", script:format(table.concat(names, " ")))
     assert.equal(0, result.status, result.err)
-    for _, line in ipairs { "rebind A NXDOMAIN 0", "rebind AAAA NXDOMAIN 0", "rebind-cgn A NXDOMAIN 0", "rebind-loopback A NXDOMAIN 0",
-      "rebind-loopback AAAA NXDOMAIN 0", "rebind-zero A NXDOMAIN 0", "rebind-mapped AAAA NXDOMAIN 0", "rebind-nat64 AAAA NXDOMAIN 0",
-      "rebind-metadata A NXDOMAIN 0", "rebind-mixed A NXDOMAIN 0", "hints-private HTTPS NXDOMAIN 0", "rebind HTTPS NOERROR 0" } do
+    for _, line in ipairs {
+      "rebind A NXDOMAIN 0", "rebind AAAA NXDOMAIN 0", "rebind HTTPS NOERROR 0", "rebind-cgn A NXDOMAIN 0",
+      "rebind-loopback A NXDOMAIN 0", "rebind-loopback AAAA NXDOMAIN 0", "rebind-zero A NXDOMAIN 0",
+      "rebind-mapped AAAA NXDOMAIN 0", "rebind-nat64 AAAA NXDOMAIN 0", "rebind-metadata A NXDOMAIN 0",
+      "rebind-mixed A NXDOMAIN 0", "hints-private HTTPS NXDOMAIN 0",
+    } do
       assert.is_truthy(result.out:find(line, 1, true), line .. " not in\n" .. result.out)
     end
     assert.matches("hints NOERROR .*ipv4hint", result.out)
@@ -68,7 +71,8 @@ PY]]
   end)
 
   it("gives an answer with a private address where an address rule allows that", function()
-    local result = lab.guest(policy "lunette.allow_dns(), lunette.allow('rebind.example'), lunette.allow('10.9.0.0/24')",
+    local rules = "lunette.allow_dns(), lunette.allow('rebind.example'), lunette.allow('10.9.0.0/24')"
+    local result = lab.guest(policy(rules),
       "getent ahostsv4 rebind.example; curl -sS -m 3 http://rebind.example/")
     assert.matches("10%.9%.0%.10 port 80 for rebind.example", result.out)
   end)
@@ -82,14 +86,17 @@ short = dns.query.udp(query, gateway, timeout=8)
 long = dns.query.tcp(query, gateway, timeout=8)
 print("truncated" if short.flags & dns.flags.TC else "whole", len(short.to_wire()) <= 512, len(long.answer[0]))
 PY]]
-    for _, servers in ipairs { "'203.0.113.53'", "'203.0.113.54', '203.0.113.53'", "'203.0.113.54:5353', '203.0.113.55:53'" } do
+    for _, servers in ipairs {
+      "'203.0.113.53'", "'203.0.113.54', '203.0.113.53'", "'203.0.113.54:5353', '203.0.113.55:53'",
+    } do
       local result = lab.guest(policy("lunette.allow_dns()", ("dns = { nameservers = { %s } }"):format(servers)), ask)
       assert.matches("truncated True 12", result.out, servers .. result.err)
     end
   end)
 
   it("ends a query that nobody answers, with SERVFAIL", function()
-    local result = lab.guest(policy("lunette.allow_dns()", "dns = { query_timeout_ms = 500 }"), [[/usr/bin/python3 - <<'PY'
+    local impatient = policy("lunette.allow_dns()", "dns = { query_timeout_ms = 500 }")
+    local result = lab.guest(impatient, [[/usr/bin/python3 - <<'PY'
 import dns.message, dns.query, dns.rcode, time
 gateway = [l.split()[1] for l in open("/etc/resolv.conf") if l.startswith("nameserver")][0]
 start = time.monotonic()
@@ -103,7 +110,8 @@ end)
 describe("an allow for a name", function()
   it("opens that name at its address, and no other name, address or port", function()
     local mark = lab.mark()
-    local result = lab.guest(policy "lunette.allow('web.example'):tcp(443)", CURL .. [[https://web.example/ || echo refused web
+    local result = lab.guest(policy "lunette.allow('web.example'):tcp(443)", CURL .. [[https://web.example/ ||
+        echo refused web
       # the same address by another name
       ]] .. CURL .. [[--resolve other.example:443:203.0.113.10 https://other.example/ && echo opened other
       # another address by a forged name
@@ -124,13 +132,15 @@ describe("an allow for a name", function()
 
   it("opens nothing where the sandbox did not resolve it", function()
     local mark = lab.mark()
-    local outcomes = lab.probe(policy "lunette.allow('web.example'):tcp(443)", { "tcp 203.0.113.10 443 sni web.example" })
+    local outcomes = lab.probe(policy "lunette.allow('web.example'):tcp(443)",
+      { "tcp 203.0.113.10 443 sni web.example" })
     assert.not_equal("open", outcomes[1])
     assert.same({}, lab.since("packets", mark, "203.0.113.10"))
   end)
 
   it("follows CNAMEs, round robin and both families", function()
-    local result = lab.guest(policy "lunette.allow('cdn.example'), lunette.allow('rr.example'), lunette.allow('web.example')",
+    local rules = "lunette.allow('cdn.example'), lunette.allow('rr.example'), lunette.allow('web.example')"
+    local result = lab.guest(policy(rules),
       CURL .. "https://cdn.example/; for i in 1 2 3 4 5 6; do " .. CURL .. "https://rr.example/; done; " ..
       CURL .. "-4 https://web.example/; " .. CURL .. "-6 https://web.example/")
     local _, answers = result.out:gsub("port 443 for", "")
@@ -147,7 +157,8 @@ describe("an allow for a name", function()
 
   it("holds for every name below a suffix, and not for its apex", function()
     local result = lab.guest(policy "lunette.allow('.many.example')", CURL ..
-      "https://a.many.example/; " .. CURL .. "https://b.c.many.example/ -k; getent hosts many.example && echo apex; true")
+      "https://a.many.example/; " .. CURL .. "https://b.c.many.example/ -k; " ..
+      "getent hosts many.example && echo apex; true")
     assert.matches("for a.many.example", result.out, result.err)
     assert.matches("for b.c.many.example", result.out, result.err)
     assert.not_matches("apex", result.out)

@@ -10,10 +10,11 @@ local GIGABYTE = tonumber(os.getenv "LAB_BULK_BYTES" or "") or (1 << 30)
 describe("a transfer", function()
   it("arrives whole, down and up, by name over TLS and by address", function()
     local want = lab.host(("%shttp://203.0.113.10/bytes/%d | sha256sum"):format(CURL, GIGABYTE), 120).out
-    local result = lab.guest("public-only", ("%shttp://203.0.113.10/bytes/%d | sha256sum"):format(CURL, GIGABYTE), { seconds = 300 })
+    local down = ("%shttp://203.0.113.10/bytes/%d"):format(CURL, GIGABYTE)
+    local result = lab.guest("public-only", down .. " | sha256sum", { seconds = 300 })
     assert.equal(want, result.out, result.err)
-    result = lab.guest("public-only", ("%shttp://203.0.113.10/bytes/%d | %s-T - -H 'Content-Length: %d' -H 'Transfer-Encoding:' http://203.0.113.11/up")
-      :format(CURL, GIGABYTE, CURL, GIGABYTE), { seconds = 300 })
+    local up = ("%s-T - -H 'Content-Length: %d' -H 'Transfer-Encoding:' http://203.0.113.11/up"):format(CURL, GIGABYTE)
+    result = lab.guest("public-only", down .. " | " .. up, { seconds = 300 })
     assert.equal(want:match "^%x+", result.out:match "^%x+", result.err)
     want = lab.host(CURL .. "https://web.example/bytes/50000000 | sha256sum", 60).out
     result = lab.guest("public-only", CURL .. "https://web.example/bytes/50000000 | sha256sum", { seconds = 120 })
@@ -30,8 +31,8 @@ describe("a transfer", function()
   end)
 
   it("carries 500 connections at once", function()
-    local result = lab.guest("public-only", [[seq 500 | xargs -P 500 -I@ curl -sS -m 60 -o /dev/null -w '%{http_code} %{size_download}\n' \
-      http://203.0.113.10/bytes/100000 | sort | uniq -c]], { seconds = 120 })
+    local result = lab.guest("public-only", [[seq 500 | xargs -P 500 -I@ curl -sS -m 60 -o /dev/null \
+      -w '%{http_code} %{size_download}\n' http://203.0.113.10/bytes/100000 | sort | uniq -c]], { seconds = 120 })
     assert.matches("^%s*500 200 100000%s*$", result.out, result.err)
   end)
 
@@ -100,9 +101,20 @@ print("whole")]] .. "'")
   end)
 
   it("clones a repository over HTTPS", function()
-    lab.host([[cd "$LAB/files" && git init -q -b main src && cd src && git config user.email a@b && git config user.name a &&
-      seq 100000 > numbers && git add . && git commit -qm one && cd .. && git clone -q --bare src src.git && cd src.git && git update-server-info]])
-    local result = lab.guest("public-only", ("cd $(mktemp -d) && GIT_SSL_CAINFO=%s git clone -q https://git.example/src.git && cd src && git log --oneline | wc -l && tail -1 numbers"):format(CA))
+    lab.host([[set -e
+      cd "$LAB/files"
+      git init -q -b main src
+      (cd src && seq 100000 > numbers && git add . && git -c user.name=a -c user.email=a@b commit -qm one)
+      git clone -q --bare src src.git
+      cd src.git
+      git update-server-info]])
+    local result = lab.guest("public-only", ([[set -e
+      cd $(mktemp -d)
+      GIT_SSL_CAINFO=%s git clone -q https://git.example/src.git
+      cd src
+      git log --oneline | wc -l
+      tail -1 numbers
+      rm -rf "$PWD"]]):format(CA))
     assert.equal("1\n100000\n", result.out, result.err)
   end)
 end)
