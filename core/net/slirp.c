@@ -4,11 +4,13 @@
  * holds each for four minutes, and has no call to close one. With an instance to a socket, finding,
  * polling and closing it cost the same however many there are, an idle one costs nothing, and how
  * long it lives is the flow table's business alone. The instance's clock stands still, so that it
- * closes nothing by itself and needs no timer.
+ * closes nothing by itself and needs no timer. (libslirp has one clock for the process: another
+ * user of it there would see that stand still too.)
  *
  * An instance never parses what the guest wrote: every datagram is given to it behind headers that
- * are built here, and only for destinations that slirp_carries(). It answers neither DHCP,
- * DNS nor TFTP then, nor does it reach the host's loopback.
+ * are built here, and only for destinations that slirp_carries(). It answers neither DHCP, DNS nor
+ * TFTP then, nor does it reach the host's loopback. Its socket is made non-blocking, so that the
+ * host's full queue costs a datagram and not everybody's time.
  *
  * What an instance sends the guest of its own accord, ICMP errors, goes no further: they quote the
  * last datagram of the socket, whichever peer they are about. ICMP errors are read from the
