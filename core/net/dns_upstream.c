@@ -65,44 +65,63 @@ static void add_server(struct dns_upstream *upstream, const ln_addr *addr, uint1
     }
 }
 
-/* Resolves a name with the loop of `resolvers`, which is ours alone. Ends with the last of the two
- * questions, at the latest at their deadline. */
-static int add_host(struct dns_upstream *upstream, struct dns_upstream *resolvers,
+/* Resolves a name with a loop of its own, by the system's clock. Ends with the last of the two
+ * questions, at the latest at their deadline. Returns 0 or a negative errno. */
+static int look_up(struct dns_upstream *upstream, const struct nameservers *host, const char *name,
+                   struct lookup lookups[FAMILIES])
+{
+    struct loop loop;
+    struct host_services services = upstream->loop->services;
+    services.now_ns = host_services_system.now_ns;
+    int r = loop_init(&loop, &services);
+    if (r < 0) {
+        return r;
+    }
+    struct dns_upstream resolvers = *upstream;
+    resolvers.loop = &loop;
+    resolvers.servers = *host;
+    lookup_start(&lookups[0], &resolvers, name, DNS_TYPE_A);
+    lookup_start(&lookups[1], &resolvers, name, DNS_TYPE_AAAA);
+    while (r >= 0 && (lookups[0].going || lookups[1].going)) {
+        r = loop_dispatch(&loop, -1);
+    }
+    for (int i = 0; i < FAMILIES; i++) {
+        if (lookups[i].going) {
+            dns_exchange_cancel(&lookups[i].exchange);
+        }
+    }
+    loop_fini(&loop);
+    return r < 0 ? r : 0;
+}
+
+static int add_host(struct dns_upstream *upstream, const struct nameservers *host,
                     const ln_endpoint *endpoint, ln_error *reterr)
 {
-    struct lookup lookups[FAMILIES];
+    struct lookup lookups[FAMILIES] = {0};
     if (strcmp(endpoint->host, "localhost") == 0) { /* RFC 6761 section 6.3 */
         ln_addr addr = ln_addr_v4(INADDR_LOOPBACK);
         add_server(upstream, &addr, endpoint->port);
         return 0;
     }
-    lookup_start(&lookups[0], resolvers, endpoint->host, DNS_TYPE_A);
-    lookup_start(&lookups[1], resolvers, endpoint->host, DNS_TYPE_AAAA);
-    int r = 0;
-    while (r >= 0 && (lookups[0].going || lookups[1].going)) {
-        r = loop_dispatch(resolvers->loop, -1);
+    int r = look_up(upstream, host, endpoint->host, lookups);
+    if (r < 0) {
+        return fail_with(reterr, r, "dns.nameservers: %s: %s", endpoint->host, strerror(-r));
     }
-    const char *why = NULL;
-    for (int i = FAMILIES; i-- > 0;) {
-        if (lookups[i].going) {
-            dns_exchange_cancel(&lookups[i].exchange);
-        }
-        why = lookups[i].why != NULL ? lookups[i].why : why;
-    }
+    const char *why = "it has no address";
     for (int i = 0; i < FAMILIES; i++) {
         if (lookups[i].found) {
             add_server(upstream, &lookups[i].addr, endpoint->port);
         }
+        why = lookups[i].why != NULL ? lookups[i].why : why;
     }
-    if (!lookups[0].found && !lookups[1].found) {
-        return fail_with(reterr, -EHOSTUNREACH, "dns.nameservers: %s does not resolve: %s",
-                         endpoint->host, why != NULL ? why : "it has no address");
-    }
-    return 0;
+    return lookups[0].found || lookups[1].found
+               ? 0
+               : fail_with(reterr, -EHOSTUNREACH, "dns.nameservers: %s does not resolve: %s",
+                           endpoint->host, why);
 }
 
 /* Fills the servers from the policy's list. */
-static int take_list(struct dns_upstream *upstream, struct dns_upstream *resolvers,
+static int take_list(struct dns_upstream *upstream, const struct nameservers *host,
                      const ln_settings *settings, ln_error *reterr)
 {
     int r = 0;
@@ -115,30 +134,13 @@ static int take_list(struct dns_upstream *upstream, struct dns_upstream *resolve
         if (endpoint->host == NULL) {
             add_server(upstream, &endpoint->addr, endpoint->port);
         } else {
-            r = add_host(upstream, resolvers, endpoint, reterr);
+            r = add_host(upstream, host, endpoint, reterr);
         }
     }
     return r;
 }
 
 /* ---- life ---- */
-
-/* With a loop of its own for the names in the list. */
-static int resolve_list(struct dns_upstream *upstream, const struct nameservers *host,
-                        const ln_settings *settings, ln_error *reterr)
-{
-    struct loop loop;
-    int r = loop_init(&loop, &upstream->loop->services);
-    if (r < 0) {
-        return fail_with(reterr, r, "epoll: %s", strerror(-r));
-    }
-    struct dns_upstream resolvers = *upstream;
-    resolvers.loop = &loop;
-    resolvers.servers = *host;
-    r = take_list(upstream, &resolvers, settings, reterr);
-    loop_fini(&loop);
-    return r;
-}
 
 int dns_upstream_init(struct dns_upstream *upstream, struct loop *loop,
                       const struct nameservers *host, const ln_settings *settings, ln_error *reterr)
@@ -152,7 +154,7 @@ int dns_upstream_init(struct dns_upstream *upstream, struct loop *loop,
         upstream->servers = *host;
         return 0;
     }
-    int r = resolve_list(upstream, host, settings, reterr);
+    int r = take_list(upstream, host, settings, reterr);
     if (r < 0) {
         dns_upstream_fini(upstream);
     }
