@@ -3,11 +3,12 @@
  * Theory of operation. Our reader finds where each record starts and ends; ldns reads the record in
  * between, its names uncompressed, and must end where we do. ldns is kept from what it does badly
  * with hostile bytes:
- *   - whole messages: it resumes behind the fields it knows, not behind the record's length, so
- * that a record that is too long shifts all that follow;
+ *   - whole messages: behind a record it goes on where the fields it knows ended, not where the
+ *     record does, so that one that is too long shifts all that follow;
  *   - records of any number of fields (TXT): each field costs an allocation of the whole record's
  *     length, 64 KiB of empty strings cost 4 GiB. Data without names needs no reading and is kept
  *     as bytes;
+ *   - pointers: it follows 65535 of them for each name;
  *   - compressing names: comparing is quadratic in labels and every name in the message is tried.
  *     Written here are pointers to whole names only, the question and the chain, which is where the
  *     repetition is. */
@@ -38,36 +39,58 @@ struct dns_answer {
 
 /* ---- reading ---- */
 
-/* Types whose data is judged, or may hold compressed names (RFC 3597 section 4). All have a fixed
- * number of fields. */
-static bool is_read_by_ldns(uint16_t type)
+/* Types whose data is judged, or may hold compressed names (RFC 3597 section 4): how many, and
+ * after how many bytes. All have a fixed number of fields. */
+static const struct shape {
+    uint16_t type;
+    uint8_t skip, names;
+} shapes[] = {
+    {LDNS_RR_TYPE_A, 0, 0},   {LDNS_RR_TYPE_NS, 0, 1},    {LDNS_RR_TYPE_MD, 0, 1},
+    {LDNS_RR_TYPE_MF, 0, 1},  {LDNS_RR_TYPE_CNAME, 0, 1}, {LDNS_RR_TYPE_SOA, 0, 2},
+    {LDNS_RR_TYPE_MB, 0, 1},  {LDNS_RR_TYPE_MG, 0, 1},    {LDNS_RR_TYPE_MR, 0, 1},
+    {LDNS_RR_TYPE_PTR, 0, 1}, {LDNS_RR_TYPE_MINFO, 0, 2}, {LDNS_RR_TYPE_MX, 2, 1},
+    {LDNS_RR_TYPE_RP, 0, 2},  {LDNS_RR_TYPE_AFSDB, 2, 1}, {LDNS_RR_TYPE_RT, 2, 1},
+    {LDNS_RR_TYPE_PX, 2, 2},  {LDNS_RR_TYPE_AAAA, 0, 0},  {LDNS_RR_TYPE_SRV, 6, 1},
+    {LDNS_RR_TYPE_KX, 2, 1},  {LDNS_RR_TYPE_DNAME, 0, 1},
+};
+
+/* NULL: its data is kept as bytes. */
+static const struct shape *shape_of(uint16_t type)
 {
-    switch (type) {
-    case LDNS_RR_TYPE_A:
-    case LDNS_RR_TYPE_NS:
-    case LDNS_RR_TYPE_MD:
-    case LDNS_RR_TYPE_MF:
-    case LDNS_RR_TYPE_CNAME:
-    case LDNS_RR_TYPE_SOA:
-    case LDNS_RR_TYPE_MB:
-    case LDNS_RR_TYPE_MG:
-    case LDNS_RR_TYPE_MR:
-    case LDNS_RR_TYPE_PTR:
-    case LDNS_RR_TYPE_MINFO:
-    case LDNS_RR_TYPE_MX:
-    case LDNS_RR_TYPE_RP:
-    case LDNS_RR_TYPE_AFSDB:
-    case LDNS_RR_TYPE_RT:
-    case LDNS_RR_TYPE_PX:
-    case LDNS_RR_TYPE_AAAA:
-    case LDNS_RR_TYPE_SRV:
-    case LDNS_RR_TYPE_NAPTR:
-    case LDNS_RR_TYPE_KX:
-    case LDNS_RR_TYPE_DNAME:
-        return true;
-    default:
-        return false;
+    for (size_t i = 0; i < sizeof(shapes) / sizeof(shapes[0]); i++) {
+        if (shapes[i].type == type) {
+            return &shapes[i];
+        }
     }
+    return NULL;
+}
+
+/* Passes over the name at `at`. Every pointer must lead back, and there may be no more of them than
+ * labels. Returns the name's end, or 0 when it is malformed. */
+static size_t name_end(const uint8_t *msg, size_t end, size_t at)
+{
+    size_t from = at; /* where the labels that are read stand */
+    size_t len = 0;
+    size_t ret = 0;
+    unsigned pointers = 0;
+    while (at < end && len < DNS_NAME_WIRE_MAX && pointers <= DNS_NAME_WIRE_MAX / 2) {
+        uint8_t label = msg[at];
+        if (label >= 0xc0) {
+            size_t target = at + 1 < end ? get_be16(msg + at) & POINTER_MAX : from;
+            if (target >= from) {
+                return 0;
+            }
+            ret = ret == 0 ? at + 2 : ret;
+            at = from = target;
+            pointers++;
+        } else if (label == 0) {
+            return ret == 0 ? at + 1 : ret;
+        } else {
+            at += 1u + label;
+            len += 1u + label;
+        }
+    }
+    return 0;
 }
 
 static int error_of(ldns_status status)
@@ -75,16 +98,29 @@ static int error_of(ldns_status status)
     return status == LDNS_STATUS_MEM_ERR ? -ENOMEM : -EBADMSG;
 }
 
+/* Data of a known shape: its names must be bounded before ldns follows them. */
+static int read_fields(ldns_rr *rr, const uint8_t *msg, const struct dns_record *record,
+                       const struct shape *shape)
+{
+    size_t at = record->rdata + shape->skip;
+    for (int i = 0; i < shape->names && at != 0; i++) {
+        at = name_end(msg, record->end, at);
+    }
+    size_t pos = record->rdata - 2; /* from the length on */
+    ldns_status status =
+        at == 0 ? LDNS_STATUS_INVALID_POINTER : ldns_wire2rdf(rr, msg, record->end, &pos);
+    if (status != LDNS_STATUS_OK) {
+        return error_of(status);
+    }
+    size_t fields = ldns_rr_descriptor_minimum(ldns_rr_descript(record->type));
+    return pos == record->end && ldns_rr_rd_count(rr) == fields ? 0 : -EBADMSG;
+}
+
 static int read_data(ldns_rr *rr, const uint8_t *msg, const struct dns_record *record)
 {
-    if (is_read_by_ldns(record->type)) {
-        size_t pos = record->rdata - 2; /* from the length on */
-        ldns_status status = ldns_wire2rdf(rr, msg, record->end, &pos);
-        if (status != LDNS_STATUS_OK) {
-            return error_of(status);
-        }
-        size_t fields = ldns_rr_descriptor_minimum(ldns_rr_descript(record->type));
-        return pos == record->end && ldns_rr_rd_count(rr) == fields ? 0 : -EBADMSG;
+    const struct shape *shape = shape_of(record->type);
+    if (shape != NULL) {
+        return read_fields(rr, msg, record, shape);
     }
     size_t len = record->end - record->rdata;
     if (len == 0) {
@@ -102,8 +138,9 @@ static int read_rr(ldns_rr *rr, const uint8_t *msg, const struct dns_record *rec
 {
     ldns_rdf *owner = NULL;
     size_t pos = record->start;
-    size_t owner_end = record->rdata - 10; /* type, class, TTL, length: no pointer leads on */
-    ldns_status status = ldns_wire2dname(&owner, msg, owner_end, &pos);
+    ldns_status status = name_end(msg, record->end, pos) == 0
+                             ? LDNS_STATUS_INVALID_POINTER
+                             : ldns_wire2dname(&owner, msg, record->end, &pos);
     if (status != LDNS_STATUS_OK) {
         return error_of(status);
     }

@@ -379,6 +379,49 @@ static void test_name_over_255_bytes_is_malformed(void **state)
     assert_refused(&query, &w, -EBADMSG);
 }
 
+static void test_compressed_name_may_be_255_bytes_too(void **state)
+{
+    (void)state;
+    struct dns_query query = query_of("www.example.com", DNS_TYPE_A); /* 17 bytes */
+    char name[300] = "";
+    for (int i = 0; i < 119; i++) {
+        strcat(name, "a.");
+    }
+    strcat(name, "@12");
+    struct wire w = wire_response(7, "www.example.com", DNS_TYPE_A);
+    wire_addr(&w, DNS_ANSWER, name, 60, "192.0.2.1");
+    struct wire got = written(&query, &w);
+    assert_int_equal(got.len, w.len - 2 + 17);
+    memmove(name + 2, name, strlen(name) + 1);
+    w = wire_response(7, "www.example.com", DNS_TYPE_A);
+    wire_addr(&w, DNS_ANSWER, name, 60, "192.0.2.1");
+    assert_refused(&query, &w, -EBADMSG);
+}
+
+/* Thousands of pointers, each to the one before: a name may lead through as many as it has labels.
+ */
+static void test_long_way_through_pointers_is_malformed(void **state)
+{
+    (void)state;
+    struct dns_query query = query_of("www.example.com", DNS_TYPE_A);
+    for (unsigned n = 127; n <= 128; n++) {
+        struct wire w = wire_response(7, "www.example.com", DNS_TYPE_A);
+        size_t at = wire_record_head(&w, DNS_ANSWER, "@12", TYPE_TXT, DNS_CLASS_IN, 60);
+        size_t last = DNS_HEADER_LEN;
+        for (unsigned i = 0; i + 1 < n; i++) {
+            wire_u16(&w, 0xc000u | (unsigned)last);
+            last = w.len - 2;
+        }
+        wire_record_end(&w, at);
+        at = wire_record_head(&w, DNS_ANSWER, "", TYPE_NS, DNS_CLASS_IN, 60);
+        wire_u16(&w, 0xc000u | (unsigned)last);
+        wire_record_end(&w, at);
+        struct dns_answer *answer = NULL;
+        assert_int_equal(dns_answer_read(&query, w.data, w.len, &answer), n == 127 ? 0 : -EBADMSG);
+        dns_answer_free(answer);
+    }
+}
+
 static void test_loop_of_aliases_is_told(void **state)
 {
     (void)state;
@@ -652,6 +695,8 @@ int main(void)
         cmocka_unit_test(test_data_of_the_wrong_length_is_malformed),
         cmocka_unit_test(test_pointers_that_loop_or_lead_on_are_malformed),
         cmocka_unit_test(test_name_over_255_bytes_is_malformed),
+        cmocka_unit_test(test_compressed_name_may_be_255_bytes_too),
+        cmocka_unit_test(test_long_way_through_pointers_is_malformed),
         cmocka_unit_test(test_loop_of_aliases_is_told),
         cmocka_unit_test(test_chain_of_16_is_the_longest),
         cmocka_unit_test(test_512_records_are_the_most),
