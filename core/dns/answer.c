@@ -239,7 +239,7 @@ static struct name name_of(const uint8_t *head, size_t head_len, const ldns_rdf 
     return name;
 }
 
-/* How many bytes of `name` stand before `above`, or 0 when it is not below it. */
+/* How many bytes of `name` stand before `above`; 0 when it is not below it. */
 static size_t labels_below(const struct name *name, const ldns_rdf *above)
 {
     size_t len = ldns_rdf_size(above);
@@ -247,9 +247,7 @@ static size_t labels_below(const struct name *name, const ldns_rdf *above)
     while (name->len - at > len) {
         at += 1u + name->wire[at];
     }
-    bool below =
-        at > 0 && dns_name_equal(name->wire + at, name->len - at, ldns_rdf_data(above), len);
-    return below ? at : 0;
+    return dns_name_equal(name->wire + at, name->len - at, ldns_rdf_data(above), len) ? at : 0;
 }
 
 /* What `name` is an alias of. Returns false when of nothing. */

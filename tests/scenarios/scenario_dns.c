@@ -501,7 +501,11 @@ static void test_idle_stream_is_ended_then_reset(void **state)
     pass(&s->w, 29000);
     struct wire stream = {0};
     add_query(&stream, 1, "a.example");
+    g.mute = true;
     guest_send(&g, stream.data, stream.len); /* not idle */
+    pass(&s->w, 2000);
+    g.mute = false;
+    guest_segment(&g, TCP_ACK, g.snd_nxt, NULL, 0);
     expect_message(&g, 1, DNS_NXDOMAIN);
     pass(&s->w, 29000);
     guest_hear(&g);
