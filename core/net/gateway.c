@@ -178,6 +178,7 @@ static void apply_limits(ln_gateway *gw)
         .half_open_ms = limits->tcp_half_open_ms,
         .idle_ms = limits->tcp_idle_ms,
         .keepalive_ms = limits->tcp_keepalive_ms,
+        .flight = gw->peek_offset ? 0 : HOST_SOCKET_PEEK_MAX,
     };
 }
 
@@ -219,9 +220,9 @@ static int allocate(ln_gateway *gw, ln_policy *policy)
     gw->admission.pins = ln_pins_new(limits->pin_names, limits->pin_addresses, key);
     gw->fragments = make_fragments(policy);
     gw->frame = malloc(TCP_FRAME_MAX);
-    host_socket_probe(&gw->kernel);
-    gw->scratch = gw->kernel.peek_offset ? NULL : malloc(HOST_SOCKET_SCRATCH);
-    if (gw->admission.pins == NULL || (!gw->kernel.peek_offset && gw->scratch == NULL) ||
+    gw->peek_offset = host_socket_probe_peek_offset();
+    gw->scratch = gw->peek_offset ? NULL : malloc(HOST_SOCKET_SCRATCH);
+    if (gw->admission.pins == NULL || (!gw->peek_offset && gw->scratch == NULL) ||
         gw->fragments == NULL || gw->frame == NULL) {
         return -ENOMEM;
     }

@@ -7,7 +7,6 @@
 #include "flow/admission.h"
 #include "flow/table.h"
 #include "lunette/gateway.h"
-#include "net/host_socket.h"
 #include "net/loop.h"
 #include "packet/build.h"
 #include "packet/fragments.h"
@@ -48,10 +47,9 @@ struct ln_gateway {
     struct tcp_link tcp;
     struct tcp_flow *tcp_ready, *tcp_ready_last; /* queue of flows that go on in the next turn */
     uint32_t turns;
-    struct host_kernel kernel;
-    uint8_t
-        *scratch;   /* HOST_SOCKET_SCRATCH bytes; NULL where the kernel keeps an offset of peeks */
-    uint8_t *frame; /* TCP_FRAME_MAX bytes: segments to the guest are built here */
+    bool peek_offset; /* SO_PEEK_OFF works for TCP */
+    uint8_t *scratch; /* HOST_SOCKET_SCRATCH bytes; NULL where peek_offset */
+    uint8_t *frame;   /* TCP_FRAME_MAX bytes: segments to the guest are built here */
     struct fragments *fragments;
     struct datagrams *datagrams;
     struct name_service *names;
@@ -91,8 +89,8 @@ void gateway_judge(const ln_gateway *gw, const struct flow_key *key, ln_name_sta
 
 /* Counts a frame or datagram that is not let in; told at most once a second for each reason. */
 void gateway_drop(ln_gateway *gw, enum drop_reason reason);
-/* Counts one refusal for want of room; told at most once a second. The first is of a flow, the second
- * of a DNS query. */
+/* Counts one refusal for want of room; told at most once a second. The first is of a flow, the
+ * second of a DNS query. */
 void gateway_over_limit(ln_gateway *gw);
 void gateway_over_dns_limit(ln_gateway *gw);
 /* Tells what was only counted. Once a second. */

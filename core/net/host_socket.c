@@ -11,10 +11,8 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
-enum {
-    SEND_BUFFER = 2 << 20,      /* bytes asked for */
-    SEND_BUFFER_WORTH = 1 << 20 /* with less, the kernel's tuning gets further */
-};
+/* What the kernel counts as queued for one write besides its bytes, rather more than less. */
+enum { OVERHEAD = 1536 };
 
 static void set_option(int fd, int level, int option, int value)
 {
@@ -34,30 +32,9 @@ static bool family_has_peek_offset(int family)
     return has;
 }
 
-/* The guest is offered what the send buffer has room for. The kernel's tuning starts it at some
- * 10 KiB, and lets it grow only where a writer has found it full, which the window prevents; so a
- * large one is asked for from the start, where net.core.wmem_max allows that. */
-static int probe_send_buffer(void)
+bool host_socket_probe_peek_offset(void)
 {
-    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    if (fd < 0) {
-        return 0;
-    }
-    int size = SEND_BUFFER;
-    socklen_t len = sizeof(size);
-    set_option(fd, SOL_SOCKET, SO_SNDBUF, size);
-    int r = getsockopt(fd, SOL_SOCKET, SO_SNDBUF, &size, &len);
-    close(fd);
-    /* The kernel doubles what it is asked for, or caps it. */
-    return r == 0 && size >= SEND_BUFFER_WORTH ? SEND_BUFFER : 0;
-}
-
-void host_socket_probe(struct host_kernel *ret)
-{
-    *ret = (struct host_kernel){
-        .peek_offset = family_has_peek_offset(AF_INET) && family_has_peek_offset(AF_INET6),
-        .send_buffer = probe_send_buffer(),
-    };
+    return family_has_peek_offset(AF_INET) && family_has_peek_offset(AF_INET6);
 }
 
 static socklen_t sockaddr_of(const ln_addr *addr, uint16_t port, struct sockaddr_storage *ret)
@@ -99,16 +76,12 @@ int host_socket_error(const struct host_socket *s)
     return getsockopt(s->fd, SOL_SOCKET, SO_ERROR, &err, &len) != 0 ? -errno : -err;
 }
 
-void host_socket_connected(struct host_socket *s, uint32_t keepalive_s,
-                           const struct host_kernel *kernel)
+void host_socket_connected(struct host_socket *s, uint32_t keepalive_s, bool peek_offset)
 {
-    s->peek_offset = kernel->peek_offset;
+    s->peek_offset = peek_offset;
     s->peek_at = 0;
-    if (kernel->peek_offset) {
+    if (peek_offset) {
         set_option(s->fd, SOL_SOCKET, SO_PEEK_OFF, 0);
-    }
-    if (kernel->send_buffer != 0) {
-        set_option(s->fd, SOL_SOCKET, SO_SNDBUF, kernel->send_buffer);
     }
     /* The guest's own stack has decided what makes a segment. */
     set_option(s->fd, IPPROTO_TCP, TCP_NODELAY, 1);
@@ -124,17 +97,20 @@ ssize_t host_socket_write(const struct host_socket *s, const uint8_t *data, size
     return n >= 0 ? n : errno == EAGAIN || errno == EINTR ? 0 : -errno;
 }
 
-size_t host_socket_space(const struct host_socket *s)
+/* The kernel reports a socket as writable, and lets its send buffer grow, only after somebody found
+ * it not to be (more than two thirds full): by a write that did not fit, which the window offered
+ * to the guest prevents, or by watching it. */
+size_t host_socket_space(const struct host_socket *s, uint32_t segment, bool *ret_crowded)
 {
     uint32_t memory[SK_MEMINFO_VARS];
     socklen_t len = sizeof(memory);
-    if (getsockopt(s->fd, SOL_SOCKET, SO_MEMINFO, memory, &len) != 0 ||
-        memory[SK_MEMINFO_WMEM_QUEUED] >= memory[SK_MEMINFO_SNDBUF]) {
+    if (getsockopt(s->fd, SOL_SOCKET, SO_MEMINFO, memory, &len) != 0) {
+        *ret_crowded = false;
         return 0;
     }
-    /* The kernel counts its own overhead into what is queued, as much as the bytes themselves where
-     * segments are small. */
-    return (memory[SK_MEMINFO_SNDBUF] - memory[SK_MEMINFO_WMEM_QUEUED]) / 2;
+    uint32_t size = memory[SK_MEMINFO_SNDBUF], queued = memory[SK_MEMINFO_WMEM_QUEUED];
+    *ret_crowded = queued > size / 3 * 2;
+    return queued < size ? (size_t)((uint64_t)(size - queued) * segment / (segment + OVERHEAD)) : 0;
 }
 
 /* The same bytes without SO_PEEK_OFF: those before `offset` are copied where nobody looks. */
@@ -190,6 +166,7 @@ void host_socket_event(struct host_socket *s, uint32_t events)
 {
     s->drained = false;
     s->fin_received = s->fin_received || (events & EPOLLRDHUP) != 0;
+    s->crowded = s->crowded && (events & EPOLLOUT) == 0;
     s->urgent = s->urgent || (events & EPOLLPRI) != 0;
 }
 

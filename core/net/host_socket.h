@@ -16,19 +16,16 @@ struct host_socket {
     bool peek_offset; /* the kernel keeps one (SO_PEEK_OFF) */
     bool drained;     /* the last peek got all there was, and nothing was heard since */
     bool fin_received;
-    bool urgent; /* urgent bytes were received: a short peek may not be the end of the queue */
+    bool crowded; /* watched anew, and not writable since */
+    bool urgent;  /* urgent bytes were received: a short peek may not be the end of the queue */
 };
 
 /* Without SO_PEEK_OFF, a peek copies what stands before `offset` to scratch memory first. */
 #define HOST_SOCKET_SCRATCH  (64u << 10)  /* bytes of it */
-#define HOST_SOCKET_PEEK_MAX (512u << 10) /* the largest offset then */
+#define HOST_SOCKET_PEEK_MAX (256u << 10) /* the largest offset then */
 
-/* What this kernel can do for such sockets. */
-struct host_kernel {
-    bool peek_offset; /* SO_PEEK_OFF for TCP in both families (Linux 6.11) */
-    int send_buffer;  /* bytes to ask for as SO_SNDBUF; 0: the kernel's own tuning does better */
-};
-void host_socket_probe(struct host_kernel *ret);
+/* Whether this kernel has SO_PEEK_OFF for TCP in both families (Linux 6.11). */
+bool host_socket_probe_peek_offset(void);
 
 /* Starts connecting, without waiting. Returns 0, also when it is connected already: either way the
  * descriptor becomes writable once the outcome is known; or -errno. Whether the address may be
@@ -37,12 +34,14 @@ int host_socket_dial(struct host_socket *s, const ln_addr *addr, uint16_t port);
 /* The outcome of connecting, or what ended the connection since: 0 or -errno. */
 int host_socket_error(const struct host_socket *s);
 /* Sets the options of a connected socket; keepalive after `keepalive_s` seconds of silence. */
-void host_socket_connected(struct host_socket *s, uint32_t keepalive_s,
-                           const struct host_kernel *kernel);
+void host_socket_connected(struct host_socket *s, uint32_t keepalive_s, bool peek_offset);
 /* Writes what fits. Returns how many bytes (0: full), or -errno. */
 ssize_t host_socket_write(const struct host_socket *s, const uint8_t *data, size_t len);
-/* How many bytes a write would take now, rather less than more. */
-size_t host_socket_space(const struct host_socket *s);
+/* How many bytes writes of about `segment` bytes each would take now, rather less than more.
+ * *ret_crowded: the socket is far
+ * from writable, and tells that it is again, and lets its buffer grow, only if it is watched anew.
+ */
+size_t host_socket_space(const struct host_socket *s, uint32_t segment, bool *ret_crowded);
 /* What to watch the descriptor for, and what to do with each report, before anything else. */
 #define HOST_SOCKET_EVENTS (EPOLLIN | EPOLLPRI | EPOLLOUT | EPOLLRDHUP | EPOLLET)
 void host_socket_event(struct host_socket *s, uint32_t events);

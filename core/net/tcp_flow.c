@@ -70,6 +70,7 @@ struct tcp_flow {
     struct timer timer; /* of dialling, or of the first flight */
     struct kept kept;
     struct first_flight_view first;
+    uint32_t written;      /* the size of the last write: the guest may send large segments */
     uint64_t first_ns;     /* when the first flight began; 0: not yet */
     struct tcp_flow *next; /* in gw->tcp_ready */
     uint32_t turn;         /* in which `share` was given */
@@ -490,17 +491,24 @@ static ssize_t side_write(struct tcp_far *side, const uint8_t *data, size_t len)
     if (f->watching || f->kept.data != NULL) {
         return take_first(f, data, len);
     }
+    f->written = (uint32_t)len;
     return host_socket_write(&f->host, data, len);
 }
 
 static size_t side_space(struct tcp_far *side)
 {
-    const struct tcp_flow *f = flow_of_side(side);
+    struct tcp_flow *f = flow_of_side(side);
     if (f->watching || f->kept.data != NULL) {
         uint32_t most = most_kept(f, begins_like_tls(f->kept.data, f->kept.len));
         return most > f->kept.len ? most - f->kept.len : 0;
     }
-    return host_socket_space(&f->host);
+    bool crowded;
+    uint32_t segment = f->written > f->ep.mss ? f->written : f->ep.mss;
+    size_t space = host_socket_space(&f->host, segment, &crowded);
+    if (crowded && !f->host.crowded) {
+        f->host.crowded = loop_rewatch(&f->gw->loop, &f->watch, HOST_SOCKET_EVENTS) == 0;
+    }
+    return space;
 }
 
 /* Whether the flow may send one segment more in this turn; if not, it goes on in the next. */
@@ -653,7 +661,7 @@ static void end_denied(struct tcp_flow *f)
 static void connected(struct tcp_flow *f)
 {
     f->far = FAR_CONNECTED;
-    host_socket_connected(&f->host, limits_of(f)->tcp_keepalive_ms / 1000, &f->gw->kernel);
+    host_socket_connected(&f->host, limits_of(f)->tcp_keepalive_ms / 1000, f->gw->peek_offset);
     timer_cancel(&f->gw->loop.timers, &f->timer);
     if (f->ep.state == TCP_OPENING) {
         tcp_connected(&f->ep);

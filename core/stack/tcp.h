@@ -61,6 +61,7 @@ struct tcp_limits {
     uint32_t half_open_ms; /* SYN received or sent, handshake not complete */
     uint32_t idle_ms;      /* no data either way */
     uint32_t keepalive_ms; /* silence after which the guest is asked whether it lives */
+    uint32_t flight;       /* bytes sent and not acknowledged; 0: as the guest's window allows */
 };
 
 /* Before the payload: Ethernet, IP and TCP with options. Behind it: what an IP packet can hold. */

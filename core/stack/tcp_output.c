@@ -248,6 +248,10 @@ static uint32_t room(const struct tcp_endpoint *ep)
 {
     uint32_t flight = ep->snd_nxt - ep->snd_una;
     uint32_t window = ep->snd_wnd < ep->cwnd ? ep->snd_wnd : ep->cwnd;
+    uint32_t most_flight = ep->link->limits.flight;
+    if (most_flight != 0 && most_flight < window) {
+        window = most_flight;
+    }
     if (flight >= window) {
         return 0;
     }

@@ -16,6 +16,7 @@
 #include "base/value.h"
 #include "guest_frame.h"
 #include "net/gateway.h"
+#include "net/host_socket.h"
 
 enum { WAIT_MS = 2000, SETTLE_MS = 2, TRIES = 200 };
 
@@ -291,6 +292,11 @@ void world_start(struct world *w, ln_policy *policy)
     w->policy = policy;
     if (ln_gateway_new(&config, &host, w, &w->gw, &error) != 0) {
         fail_msg("%s", error.message);
+    }
+    if (w->old_kernel && w->gw->peek_offset) {
+        w->gw->peek_offset = false;
+        w->gw->scratch = malloc(HOST_SOCKET_SCRATCH);
+        w->gw->tcp.limits.flight = HOST_SOCKET_PEEK_MAX;
     }
     ln_gateway_link(w->gw, &w->link);
 }

@@ -48,6 +48,7 @@ struct world {
     ln_link link;
     uint64_t now_ns;
     uint32_t mtu, offloads, slot;     /* set before world_start() */
+    bool old_kernel;                  /* without SO_PEEK_OFF for TCP; set before world_start() */
     bool refuse_frames;               /* the link is full */
     struct heard *heard, *heard_last; /* oldest first */
     struct heard *taken;              /* what next_heard() gave last */
