@@ -16,6 +16,7 @@
 #include <string.h>
 
 #include "base/bytes.h"
+#include "base/fail.h"
 #include "net/echo.h"
 #include "net/gateway.h"
 #include "net/relay.h"
@@ -555,7 +556,7 @@ int datagram_start(ln_gateway *gw, ln_error *reterr)
 {
     struct datagrams *datagrams = calloc(1, sizeof(*datagrams));
     if (datagrams == NULL) {
-        return gateway_fail(reterr, -ENOMEM, "out of memory");
+        return fail_with(reterr, -ENOMEM, "out of memory");
     }
     gw->datagrams = datagrams;
     uint8_t key[16];
@@ -567,7 +568,7 @@ int datagram_start(ln_gateway *gw, ln_error *reterr)
     datagrams->echo = echo_new(
         &gw->loop, &(struct echo_callbacks){.user = gw, .reply = echo_reply, .error = echo_error});
     if (datagrams->slirp == NULL || datagrams->echo == NULL) {
-        return gateway_fail(reterr, -ENOMEM, "out of memory");
+        return fail_with(reterr, -ENOMEM, "out of memory");
     }
     return 0;
 }

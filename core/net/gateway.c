@@ -4,11 +4,10 @@
 
 #include <errno.h>
 #include <netinet/in.h>
-#include <stdarg.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/fail.h"
 #include "net/addressing.h"
 #include "net/dns_upstream.h"
 #include "net/host_socket.h"
@@ -25,18 +24,6 @@ enum {
     PORT_MDNS = 5353,
     PORT_LLMNR = 5355
 };
-
-int gateway_fail(ln_error *reterr, int code, const char *format, ...)
-{
-    if (reterr != NULL) {
-        va_list args;
-        va_start(args, format);
-        reterr->code = code;
-        (void)vsnprintf(reterr->message, sizeof(reterr->message), format, args);
-        va_end(args);
-    }
-    return code;
-}
 
 /* ---- the host's callbacks ---- */
 
@@ -139,8 +126,8 @@ static int check_policy(const ln_policy *policy, ln_error *reterr)
 {
     const char *field = unsupported_field(policy);
     return field == NULL ? 0
-                         : gateway_fail(reterr, -ENOTSUP,
-                                        "%s: this version of lunette cannot enforce it", field);
+                         : fail_with(reterr, -ENOTSUP,
+                                     "%s: this version of lunette cannot enforce it", field);
 }
 
 static int assign_addresses(ln_gateway *gw, const ln_config *config, ln_error *reterr)
@@ -154,8 +141,8 @@ static int assign_addresses(ln_gateway *gw, const ln_config *config, ln_error *r
     char pool[LN_PREFIX_TEXT_MAX];
     bool v4 = strcmp(field, "ipv4_pool") == 0;
     ln_prefix_format(v4 ? &settings->ipv4_pool : &settings->ipv6_pool, pool);
-    return gateway_fail(reterr, -ERANGE, "%s: %s has no %s for slot %u", field, pool,
-                        v4 ? "/30" : "/64", config->slot);
+    return fail_with(reterr, -ERANGE, "%s: %s has no %s for slot %u", field, pool,
+                     v4 ? "/30" : "/64", config->slot);
 }
 
 /* Everything of the machine that may change while we run. On failure the old state stays. */
@@ -262,12 +249,11 @@ static int start(ln_gateway *gw, const ln_config *config, ln_error *reterr)
     memcpy(gw->guest_mac, gw->link.guest_mac, sizeof(gw->guest_mac));
     r = allocate(gw, config->policy);
     if (r < 0) {
-        return gateway_fail(reterr, r, "out of memory");
+        return fail_with(reterr, r, "out of memory");
     }
     r = look_at_machine(gw);
     if (r < 0) {
-        return gateway_fail(reterr, r, "the machine's own addresses cannot be read: %s",
-                            strerror(-r));
+        return fail_with(reterr, r, "the machine's own addresses cannot be read: %s", strerror(-r));
     }
     apply_limits(gw);
     start_tcp(gw, config->offloads);
@@ -281,24 +267,24 @@ static int start(ln_gateway *gw, const ln_config *config, ln_error *reterr)
     }
     gw->tick.fire = tick;
     r = timer_set(&gw->loop.timers, &gw->tick, gw->loop.now_ns + SECOND_NS);
-    return r < 0 ? gateway_fail(reterr, r, "out of memory") : 0;
+    return r < 0 ? fail_with(reterr, r, "out of memory") : 0;
 }
 
 static int check_arguments(const ln_config *config, const ln_host *host, ln_error *reterr)
 {
     if (config->size < sizeof(*config) || host->size < sizeof(*host)) {
-        return gateway_fail(reterr, -EINVAL, "ln_config or ln_host of another version");
+        return fail_with(reterr, -EINVAL, "ln_config or ln_host of another version");
     }
     if (config->policy == NULL || host->send_frame == NULL) {
-        return gateway_fail(reterr, -EINVAL, "a gateway needs a policy and send_frame");
+        return fail_with(reterr, -EINVAL, "a gateway needs a policy and send_frame");
     }
     if (config->mtu != 0 && (config->mtu < MTU_MIN || config->mtu > PACKET_MTU_MAX)) {
-        return gateway_fail(reterr, -EINVAL, "mtu: found %u; accepted: %d to %u", config->mtu,
-                            MTU_MIN, PACKET_MTU_MAX);
+        return fail_with(reterr, -EINVAL, "mtu: found %u; accepted: %d to %u", config->mtu, MTU_MIN,
+                         PACKET_MTU_MAX);
     }
     if (config->slot > SLOT_MAX) {
-        return gateway_fail(reterr, -EINVAL, "slot: found %u; accepted: 0 to %d", config->slot,
-                            SLOT_MAX);
+        return fail_with(reterr, -EINVAL, "slot: found %u; accepted: 0 to %d", config->slot,
+                         SLOT_MAX);
     }
     return 0;
 }
@@ -312,7 +298,7 @@ int ln_gateway_new(const ln_config *config, const ln_host *host, void *user, ln_
     }
     ln_gateway *gw = calloc(1, sizeof(*gw));
     if (gw == NULL) {
-        return gateway_fail(reterr, -ENOMEM, "out of memory");
+        return fail_with(reterr, -ENOMEM, "out of memory");
     }
     gw->host = *host;
     gw->user = user;
@@ -328,7 +314,7 @@ int ln_gateway_new(const ln_config *config, const ln_host *host, void *user, ln_
     r = loop_init(&gw->loop, &services);
     if (r < 0) {
         free(gw);
-        return gateway_fail(reterr, r, "epoll or timerfd: %s", strerror(-r));
+        return fail_with(reterr, r, "epoll or timerfd: %s", strerror(-r));
     }
     r = start(gw, config, reterr);
     if (r < 0) {
@@ -644,6 +630,9 @@ void ln_gateway_stats(const ln_gateway *gw, ln_stats *ret)
     ret->half_open_now = gw->flows.lists[FLOW_HALF_OPEN].count;
     ret->flows_opened = gw->events.counts[LN_EVENT_FLOW_OPEN];
     ret->flows_denied = gw->events.counts[LN_EVENT_FLOW_DENIED];
+    ret->dns_denied =
+        gw->events.counts[LN_EVENT_DNS_DENIED] + gw->events.counts[LN_EVENT_DNS_REBIND];
+    ret->dns_queries = gw->events.counts[LN_EVENT_DNS_QUERY] + ret->dns_denied;
     ret->events_lost = gw->events.lost;
 }
 

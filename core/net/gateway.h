@@ -64,9 +64,6 @@ struct ln_gateway {
 
 /* ---- gateway.c ---- */
 
-/* Fills *reterr (may be NULL) and returns `code`. */
-int gateway_fail(ln_error *reterr, int code, const char *format, ...)
-    __attribute__((format(printf, 3, 4)));
 /* For the command line: its own descriptors are watched in the same loop. */
 struct loop *gateway_loop(ln_gateway *gw);
 /* ln_gateway_dispatch() that waits up to `timeout_ms` (-1: for ever) for work. */

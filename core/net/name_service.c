@@ -21,6 +21,7 @@
 #include <string.h>
 
 #include "base/bytes.h"
+#include "base/fail.h"
 #include "dns/server.h"
 #include "net/dns_upstream.h"
 #include "net/gateway.h"
@@ -558,14 +559,14 @@ int name_service_start(ln_gateway *gw, const char *resolv_conf, ln_error *reterr
     const char *path = resolv_conf != NULL ? resolv_conf : "/etc/resolv.conf";
     struct name_service *service = calloc(1, sizeof(*service));
     if (service == NULL) {
-        return gateway_fail(reterr, -ENOMEM, "out of memory");
+        return fail_with(reterr, -ENOMEM, "out of memory");
     }
     service->gw = gw;
     service->server = (struct dns_server){.admission = &gw->admission, .link = &gw->link};
     int r = resolv_conf_read(path, &service->host);
     if (r < 0 && settings->n_nameservers == 0) {
         free(service);
-        return gateway_fail(reterr, r, "%s: %s", path, strerror(-r));
+        return fail_with(reterr, r, "%s: %s", path, strerror(-r));
     }
     r = dns_upstream_init(&service->upstream, &gw->loop, &service->host, settings, reterr);
     if (r < 0) {

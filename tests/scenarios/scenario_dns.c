@@ -204,6 +204,10 @@ static void test_denied_name_is_answered_at_once_and_asks_nobody(void **state)
     assert_rcode(reply_from(s, "172.16.0.1"), DNS_NXDOMAIN, 0);
     assert_false(upstream_hears(&s->u));
     assert_int_equal(count_told(&s->w, LN_EVENT_DNS_DENIED), 1);
+    ln_stats stats;
+    ln_gateway_stats(s->w.gw, &stats);
+    assert_int_equal(stats.dns_queries, 1);
+    assert_int_equal(stats.dns_denied, 1);
     scene_end(s);
 }
 

@@ -47,7 +47,7 @@ typedef struct ln_stats {
     uint64_t frames_in, frames_out, frame_bytes_in, frame_bytes_out;
     uint64_t flows_opened, flows_denied, flows_evicted;
     uint32_t flows_now, half_open_now, udp_sockets_now;
-    uint64_t dns_queries, dns_denied;
+    uint64_t dns_queries, dns_denied; /* all that were answered or refused; the latter of them */
     uint64_t events_lost;
     uint64_t drops[32]; /* by drop reason */
 } ln_stats;
