@@ -2,6 +2,7 @@
 #include "cli/confine.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/sockios.h>
 #include <sched.h>
 #include <seccomp.h>
@@ -107,7 +108,6 @@ static const int allowed[] = {
     SCMP_SYS(recvfrom),
     SCMP_SYS(recvmsg),
     SCMP_SYS(recvmmsg),
-    SCMP_SYS(fcntl),
     /* memory */
     SCMP_SYS(brk),
     SCMP_SYS(munmap),
@@ -149,6 +149,9 @@ static const int pointless[] = {
 static const unsigned long socket_ioctls[] = {SIOCOUTQ, FIONREAD, FIONBIO, SIOCGIFNAME,
                                               SIOCGIFINDEX};
 
+/* Not those that have signals sent. */
+static const int fcntls[] = {F_GETFL, F_SETFL, F_GETFD, F_SETFD};
+
 static const int families[] = {AF_INET, AF_INET6, AF_NETLINK};
 
 static int allow(scmp_filter_ctx filter, int call, struct scmp_arg_cmp argument)
@@ -164,6 +167,9 @@ static int allow_with_arguments(scmp_filter_ctx filter, int terminal_fd)
     }
     for (size_t i = 0; i < sizeof(socket_ioctls) / sizeof(socket_ioctls[0]) && r == 0; i++) {
         r = allow(filter, SCMP_SYS(ioctl), SCMP_A1(SCMP_CMP_EQ, socket_ioctls[i], 0));
+    }
+    for (size_t i = 0; i < sizeof(fcntls) / sizeof(fcntls[0]) && r == 0; i++) {
+        r = allow(filter, SCMP_SYS(fcntl), SCMP_A1(SCMP_CMP_EQ, (scmp_datum_t)fcntls[i], 0));
     }
     if (r == 0 && terminal_fd >= 0) {
         r = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(ioctl), 2,
@@ -183,6 +189,9 @@ static int allow_with_arguments(scmp_filter_ctx filter, int terminal_fd)
 static int add_rules(scmp_filter_ctx filter, int terminal_fd)
 {
     int r = seccomp_attr_set(filter, SCMP_FLTATR_CTL_TSYNC, 1);
+    if (r == 0) {
+        r = seccomp_attr_set(filter, SCMP_FLTATR_ACT_BADARCH, SCMP_ACT_KILL_PROCESS);
+    }
     for (size_t i = 0; i < sizeof(allowed) / sizeof(allowed[0]) && r == 0; i++) {
         r = seccomp_rule_add(filter, SCMP_ACT_ALLOW, allowed[i], 0);
     }

@@ -111,11 +111,10 @@ int guest_view_seal(void)
         return 0; /* file permissions do */
     }
     for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]); i++) {
-        if (mount(parts[i], parts[i], NULL, MS_BIND | MS_REC, NULL) != 0 ||
-            set_attribute(parts[i], MOUNT_ATTR_RDONLY) != 0) {
-            if (errno != ENOENT) {
-                return failed("make parts of /proc read-only", "");
-            }
+        bool sealed = mount(parts[i], parts[i], NULL, MS_BIND | MS_REC, NULL) == 0 &&
+                      set_attribute(parts[i], MOUNT_ATTR_RDONLY) == 0;
+        if (!sealed && errno != ENOENT) {
+            return failed("make parts of /proc read-only", "");
         }
     }
     return 0;

@@ -11,7 +11,8 @@
  * in them later do not show either.
  *
  * Elsewhere (/tmp, home directories), where the guest must see what the host writes, a path is
- * covered: with an empty file or directory that nobody may open. */
+ * covered: with an empty file or directory that nobody may open, until the host removes the path.
+ */
 #include "cli/hide.h"
 
 #include <dirent.h>
@@ -35,9 +36,10 @@
 /* Below /run: what talks to container engines, service managers, buses, resolvers and terminal
  * multiplexers of the host. */
 static const char *const bare_dirs[] = {
-    "/run/avahi-daemon", "/run/buildkit", "/run/containerd", "/run/crio",      "/run/dbus",
-    "/run/docker",       "/run/incus",    "/run/libvirt",    "/run/lxd",       "/run/nscd",
-    "/run/podman",       "/run/screen",   "/run/systemd",    "/run/tailscale",
+    "/run/avahi-daemon", "/run/buildkit", "/run/containerd",    "/run/crio",
+    "/run/dbus",         "/run/docker",   "/run/host-services", "/run/incus",
+    "/run/k3s",          "/run/libvirt",  "/run/lxd",           "/run/nscd",
+    "/run/podman",       "/run/screen",   "/run/systemd",       "/run/tailscale",
 };
 
 /* Elsewhere: directories that hold only such sockets. A directory of the user's own is added. */
@@ -330,11 +332,11 @@ static int rebuild_entry(const struct hide *hide, int from, int to, const char *
     if (fstatat(from, name, &st, AT_SYMLINK_NOFOLLOW) != 0) {
         return 0; /* gone meanwhile */
     }
-    bool shown = paths_cover(&hide->shown, path);
-    bool leads = S_ISDIR(st.st_mode) && paths_lead_from(&hide->shown, path);
     if (strcmp(path, OWN) == 0) {
         return 0; /* of the lunette that this one runs in */
     }
+    bool shown = paths_cover(&hide->shown, path);
+    bool leads = S_ISDIR(st.st_mode) && paths_lead_from(&hide->shown, path);
     if (!shown && (S_ISSOCK(st.st_mode) || S_ISFIFO(st.st_mode) || (bare && !leads))) {
         told(hide, path);
         return 0;

@@ -304,7 +304,7 @@ static void on_signal(struct watch *watch, uint32_t events)
     (void)events;
     while (read(watch->fd, &info, sizeof(info)) == sizeof(info)) {
         int signal = (int)info.ssi_signo;
-        if (signal == SIGCHLD) {
+        if (signal == SIGCHLD && run->status < 0) {
             run->status = guest_wait(&run->guest, WNOHANG);
         } else if (info.ssi_code <= 0 && is_forwarded(signal)) {
             /* What the kernel sends (^C, a window's change) went to CMD as well. */
@@ -371,6 +371,25 @@ static void say_stats(const struct run *run)
                 stats.frames_in, stats.frames_out, stats.events_lost);
 }
 
+/* From here on this process can do no more than it must. */
+static int confine(struct run *run)
+{
+    int r = failed(confine_files(), "confine lunette");
+    if (r == 0) {
+        r = failed(start_sinks(run), "start writing files");
+    }
+    if (r == 0) {
+        r = failed(confine_calls(run->terminal.fd), "confine lunette's system calls");
+    }
+    return r;
+}
+
+static int watch_guest(struct run *run)
+{
+    run->messages.ready = on_message;
+    return loop_watch(gateway_loop(run->gateway), &run->messages, run->guest.control, EPOLLIN);
+}
+
 /* Joins guest and gateway, confines this process, and starts CMD. */
 static int connect_guest(struct run *run)
 {
@@ -390,29 +409,16 @@ static int connect_guest(struct run *run)
         say_link(run, &link);
     }
     r = guest_configure(&run->guest, &link);
-    if (r < 0) {
-        return r;
-    }
-    r = failed(watch_signals(run), "watch signals");
     if (r == 0) {
-        r = failed(confine_files(), "confine lunette");
+        r = failed(watch_signals(run), "watch signals");
     }
     if (r == 0) {
-        r = failed(start_sinks(run), "start writing files");
-    }
-    if (r == 0) {
-        r = failed(confine_calls(run->terminal.fd), "confine lunette's system calls");
+        r = confine(run);
     }
     if (r == 0) {
         r = guest_go(&run->guest);
     }
-    if (r == 0) {
-        run->messages.ready = on_message;
-        r = failed(
-            loop_watch(gateway_loop(run->gateway), &run->messages, run->guest.control, EPOLLIN),
-            "watch the guest");
-    }
-    return r;
+    return r < 0 ? r : failed(watch_guest(run), "watch the guest");
 }
 
 /* Ends a guest that has not ended by itself. Returns the exit status. */
@@ -425,7 +431,6 @@ static int end_guest(struct run *run)
 
 static int serve(struct run *run)
 {
-    run->status = -1;
     while (run->status < 0) {
         int r = gateway_turn(run->gateway, -1);
         if (r < 0) {
@@ -456,11 +461,11 @@ static int run_guest(struct run *run)
 
 static int run_main(int argc, char **argv)
 {
-    struct run run = {.tap.fd = -1, .options.mtu = MTU_DEFAULT};
+    (void)argc;
+    struct run run = {.options.mtu = MTU_DEFAULT, .tap.fd = -1, .status = -1};
     if (failed(ensure_standard_descriptors(), "open /dev/null") < 0) {
         return EXIT_LUNETTE_FAILED;
     }
-    (void)argc;
     int status = parse(&run, argv);
     if (status == OPTIONS_GO_ON) {
         status = EXIT_LUNETTE_FAILED;

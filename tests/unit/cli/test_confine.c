@@ -193,6 +193,18 @@ static int signals_others(void)
     confine();
     return kill(getppid(), 0) != 0;
 }
+static int has_signals_sent(void)
+{
+    confine();
+    return fcntl(0, F_SETOWN, getppid()) != 0;
+}
+#if defined(__x86_64__)
+static int calls_by_another_abi(void)
+{
+    confine();
+    return (int)syscall(0x40000000 | SYS_getpid); /* x32 */
+}
+#endif
 static int traces(void)
 {
     confine();
@@ -243,6 +255,10 @@ static void test_other_calls_end_the_process(void **state)
 {
     (void)state;
     static int (*const attempts[])(void) = {
+#if defined(__x86_64__)
+        calls_by_another_abi,
+#endif
+        has_signals_sent,
         executes,
         forks,
         makes_unix_sockets,
