@@ -145,6 +145,21 @@ static int assign_addresses(ln_gateway *gw, const ln_config *config, ln_error *r
                      v4 ? "/30" : "/64", config->slot);
 }
 
+/* Whether a rule allows addresses of a family by number: then the policy wants the family, even where
+ * the machine has no default route for it. */
+static bool asks_for_family(const ln_policy *policy, bool v6)
+{
+    const ln_rule *rule;
+    for (size_t i = 1; (rule = ln_policy_rule(policy, i)) != NULL; i++) {
+        if (rule->action == LN_ALLOW && (rule->directions & LN_DIRECTION_BIT(LN_EGRESS)) != 0 &&
+            rule->destination.kind == LN_DEST_PREFIX &&
+            ln_addr_is_v4(&rule->destination.prefix.addr) != v6) {
+            return true;
+        }
+    }
+    return false;
+}
+
 /* Everything of the machine that may change while we run. On failure the old state stays. */
 static int look_at_machine(ln_gateway *gw)
 {
@@ -153,8 +168,9 @@ static int look_at_machine(ln_gateway *gw)
     if (r == 0) {
         gw->admission.host = (ln_host_addrs){.addrs = gw->host_addrs, .n_addrs = n_addrs};
     }
-    gw->link.route4 = machine_has_route(false);
-    gw->link.route6 = machine_has_route(true);
+    const ln_policy *policy = gw->admission.policy;
+    gw->link.route4 = machine_has_route(false) || asks_for_family(policy, false);
+    gw->link.route6 = machine_has_route(true) || asks_for_family(policy, true);
     return r;
 }
 
@@ -613,6 +629,7 @@ int ln_gateway_reload(ln_gateway *gw, ln_policy *policy)
     gw->fragments = fragments;
     loop_now(&gw->loop);
     apply_limits(gw);
+    (void)look_at_machine(gw); /* at the latest in the next seconds */
     name_service_reload(gw, &upstream);
     events_tell(&gw->events, &(ln_event){.kind = LN_EVENT_RELOAD});
     gateway_forget_refused(gw, true);

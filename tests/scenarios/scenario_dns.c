@@ -348,6 +348,23 @@ static void test_reload_takes_up_other_nameservers(void **state)
     close(other.udp);
 }
 
+/* Whether this machine can route IPv6 or not: a rule for IPv6 addresses asks for the family. */
+static void test_rule_for_ipv6_addresses_asks_for_the_family(void **state)
+{
+    (void)state;
+    struct wire w = wire_query(5000, "www.example", DNS_TYPE_AAAA);
+    struct scene *s = SCENE("allow@*", "deny@[2001:db8::/32]");
+    bool has_route = s->w.link.route6;
+    guest_asks(s, "172.16.0.1", 5000, &w);
+    assert_int_equal(upstream_hears(&s->u), has_route);
+    ln_policy *policy = POLICY("allow@*", "allow@[2001:db8::/32]", s->u.policy);
+    assert_int_equal(ln_gateway_reload(s->w.gw, policy), 0);
+    ln_policy_unref(policy);
+    guest_asks(s, "172.16.0.1", 5000, &w);
+    assert_true(upstream_hears(&s->u));
+    scene_end(s);
+}
+
 /* ---- streams ---- */
 
 static struct guest stream_to(struct scene *s, const char *resolver)
@@ -655,6 +672,7 @@ int main(void)
         cmocka_unit_test(test_too_many_questions_get_servfail_and_a_limit_is_told),
         cmocka_unit_test(test_reload_decides_about_questions_on_their_way),
         cmocka_unit_test(test_reload_takes_up_other_nameservers),
+        cmocka_unit_test(test_rule_for_ipv6_addresses_asks_for_the_family),
         cmocka_unit_test(test_stream_may_come_byte_by_byte),
         cmocka_unit_test(test_two_queries_may_be_cut_anywhere),
         cmocka_unit_test(test_queries_in_a_row_are_all_answered_as_answers_come),
