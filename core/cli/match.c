@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/host.h"
+#include "base/text.h"
 #include "cli/command.h"
 #include "cli/options.h"
 #include "cli/query.h"
@@ -230,27 +231,30 @@ static const char *reason(struct match *match, const struct verdict *verdict)
     return show_reason(&match->arena, match->policy, match->query.direction, &verdict->decision);
 }
 
+enum { SUBJECT_MAX = LN_NAME_MAX + 64 };
+
 /* What was judged, with the address in the place of a name. */
-static const char *subject(struct match *match, const struct verdict *verdict)
+static const char *subject(const struct match *match, const struct verdict *verdict,
+                           char dst[SUBJECT_MAX])
 {
     const struct query *query = &match->query;
-    const char *protocol = ln_protocol_name(query->protocol);
+    struct text text = text_of(dst, SUBJECT_MAX);
     if (verdict->address == NULL) {
         char type[DNS_TYPE_TEXT_MAX];
-        return arena_printf(&match->arena, "dns %s %s", query->name,
-                            query->is_dns ? dns_type_name(query->type, type) : "A");
+        text_printf(&text, "dns %s %s", query->name,
+                    query->is_dns ? dns_type_name(query->type, type) : "A");
+        return dst;
     }
     char address[LN_ADDR_TEXT_MAX];
     ln_addr_format(verdict->address, address);
-    if (query->direction == LN_INGRESS) {
-        return arena_printf(&match->arena, "ingress %s %s -> %u", protocol, address, query->port);
+    bool ingress = query->direction == LN_INGRESS;
+    bool brackets = !ingress && query_has_ports(query) && !ln_addr_is_v4(verdict->address);
+    text_printf(&text, brackets ? "%s %s [%s]" : "%s %s %s", ln_direction_name(query->direction),
+                ln_protocol_name(query->protocol), address);
+    if (query_has_ports(query)) {
+        text_printf(&text, ingress ? " -> %u" : ":%u", (unsigned)query->port);
     }
-    if (query->protocol != LN_TCP && query->protocol != LN_UDP) {
-        return arena_printf(&match->arena, "egress %s %s", protocol, address);
-    }
-    return arena_printf(&match->arena,
-                        ln_addr_is_v4(verdict->address) ? "egress %s %s:%u" : "egress %s [%s]:%u",
-                        protocol, address, query->port);
+    return dst;
 }
 
 static void show_text(struct match *match, const struct verdict *verdict)
@@ -261,7 +265,8 @@ static void show_text(struct match *match, const struct verdict *verdict)
         printf("%4zu  %s%s%s%s: %s\n", i, show_rule(&match->arena, rule), *source ? " (" : "",
                source, *source ? ")" : "", show_miss((ln_miss)verdict->steps[i]));
     }
-    printf("%s: %s: %s\n", ln_action_name(verdict->decision.action), subject(match, verdict),
+    char what[SUBJECT_MAX];
+    printf("%s: %s: %s\n", ln_action_name(verdict->decision.action), subject(match, verdict, what),
            reason(match, verdict));
     if (match->trace) {
         printf("on the wire: %s\n", wire(match, verdict));
@@ -289,7 +294,8 @@ static void show_json(struct match *match, const struct verdict *verdict)
     const ln_rule *rule = ln_policy_rule(match->policy, decision->rule);
     struct json json = {.out = stdout};
     json_open(&json, NULL, '{');
-    json_string(&json, "query", subject(match, verdict));
+    char what[SUBJECT_MAX];
+    json_string(&json, "query", subject(match, verdict, what));
     json_string(&json, "action", ln_action_name(decision->action));
     json_string(&json, "reason",
                 verdict->refusal != NULL ? verdict->refusal : ln_reason_name(decision->reason));

@@ -31,8 +31,9 @@ static void print_text(const ln_policy *policy, struct arena *arena)
     }
     for (size_t i = 1; i <= count; i++) {
         const ln_rule *rule = ln_policy_rule(policy, i);
-        printf("%*zu  %-*s  %s%s", width, i, columns, show_rule(arena, rule),
-               show_source(arena, rule), rule->when != 0 ? "  when(function)" : "");
+        printf("%*zu  %-*s  %s%s%s", width, i, columns, show_rule(arena, rule),
+               show_source(arena, rule), rule->when != 0 ? "  when(function)" : "",
+               rule->http != NULL ? "  http{}" : "");
         printf(rule->name != NULL ? "  # %s\n" : "\n", rule->name);
     }
     const ln_settings *settings = ln_policy_settings(policy);

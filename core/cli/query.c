@@ -89,16 +89,11 @@ static int read_port(const char *text, struct query *query, char why[WHY_MAX])
     return 0;
 }
 
-static bool has_ports(const struct query *query)
-{
-    return query->protocol == LN_TCP || query->protocol == LN_UDP;
-}
-
 /* PEER:PORT, or PEER alone with ICMP. */
 static int read_target(const char *text, struct query *query, char why[WHY_MAX])
 {
     size_t len = strlen(text);
-    if (!has_ports(query)) {
+    if (!query_has_ports(query)) {
         return read_peer(text, len, query, why);
     }
     ln_addr addr;
@@ -144,7 +139,7 @@ static int read_ingress(const struct words *words, struct query *query, char why
         return wrong(why, "accepted: ingress PROTOCOL ADDRESS -> PORT");
     }
     int r = read_protocol(words->word[1], query, why);
-    if (r == 0 && !has_ports(query)) {
+    if (r == 0 && !query_has_ports(query)) {
         return wrong(why, "ingress is tcp or udp: ICMP is for egress only");
     }
     r = r < 0 ? r : read_peer(words->word[2], strlen(words->word[2]), query, why);

@@ -20,6 +20,11 @@ struct query {
     uint16_t type; /* with is_dns: the DNS type */
 };
 
+static inline bool query_has_ports(const struct query *query)
+{
+    return query->protocol == LN_TCP || query->protocol == LN_UDP;
+}
+
 #define QUERY_FORMS                                                                                \
     "egress PROTOCOL ADDRESS:PORT, egress icmpv4 ADDRESS, ingress PROTOCOL ADDRESS -> PORT, "      \
     "dns NAME [TYPE]"

@@ -55,6 +55,18 @@ static const char *directions_name(const ln_rule *rule)
                                                               : ln_direction_name(LN_EGRESS);
 }
 
+static void http_json(struct json *json, const ln_http_match *http)
+{
+    json_open(json, "http", '{');
+    json_open(json, "methods", '[');
+    for (size_t i = 0; i < http->n_methods; i++) {
+        json_string(json, NULL, http->methods[i]);
+    }
+    json_close(json, ']');
+    json_string(json, "path", http->path);
+    json_close(json, '}');
+}
+
 void show_rule_json(struct arena *arena, struct json *json, size_t index, const ln_rule *rule)
 {
     char destination[LN_NAME_MAX + 16];
@@ -67,6 +79,9 @@ void show_rule_json(struct arena *arena, struct json *json, size_t index, const 
     protocols_json(json, rule);
     ports_json(json, rule);
     json_bool(json, "when", rule->when != 0);
+    if (rule->http != NULL) {
+        http_json(json, rule->http);
+    }
     json_string(json, "name", rule->name);
     const char *source = show_source(arena, rule);
     json_string(json, "source", *source != '\0' ? source : NULL);

@@ -310,6 +310,18 @@ static const char *direction_of(const ln_rule *rule)
     }
 }
 
+static void push_http(lua_State *L, const ln_http_match *http)
+{
+    lua_createtable(L, 0, 2);
+    lua_createtable(L, (int)http->n_methods, 0);
+    for (size_t i = 0; i < http->n_methods; i++) {
+        lua_pushstring(L, http->methods[i]);
+        lua_rawseti(L, -2, (lua_Integer)i + 1);
+    }
+    lua_setfield(L, -2, "methods");
+    set_string(L, "path", http->path);
+}
+
 static void push_rule(lua_State *L, const ln_rule *rule)
 {
     char destination[LN_NAME_MAX + 16];
@@ -326,6 +338,10 @@ static void push_rule(lua_State *L, const ln_rule *rule)
     lua_setfield(L, -2, "text");
     lua_pushboolean(L, rule->when != 0);
     lua_setfield(L, -2, "when");
+    if (rule->http != NULL) {
+        push_http(L, rule->http);
+        lua_setfield(L, -2, "http");
+    }
     set_string(L, "name", rule->name);
     set_string(L, "origin", rule->origin);
     set_string(L, "file", rule->file);

@@ -14,6 +14,7 @@ local M = {}
 ---@field calls { protocol: string, ports?: any[] }[]
 ---@field direction? "egress"|"ingress"|"any"
 ---@field when? fun(flow: lunette.Flow): boolean
+---@field http? { methods?: string[], path?: string }
 ---@field name? string
 ---@field file? string where the chain was begun
 ---@field line? integer
@@ -120,11 +121,10 @@ function Chain:when(handler) return set(self, "when", "when", present(handler, "
 ---@return lunette.Chain
 function Chain:name(label) return set(self, "name", "name", present(label, "name(): the label")) end
 
---- Rules about requests need a part of lunette that reads them; this version judges connections.
-function Chain.http()
-  error("http{}: requests cannot be judged in this version, only connections; "
-    .. "leave it out to rule on the connection", 2)
-end
+--- Only for these requests, where lunette reads them: plain HTTP, or TLS with a `tls` table.
+---@param match { methods?: string[], path?: string } { methods = { "GET" }, path = "/repos/*" }
+---@return lunette.Chain
+function Chain:http(match) return set(self, "http", "http", present(match, "http{}: the request")) end
 
 --- Starts a chain, written where the nearest line outside lunette's own modules stands.
 local function start(action, destinations)
@@ -254,6 +254,7 @@ function M.plain(chain)
         protocols = type(call.protocol) == "string" and { call.protocol } or call.protocol,
         ports = call.ports,
         when = draft.when,
+        http = draft.http,
         name = draft.name,
       }
     end

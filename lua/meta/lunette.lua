@@ -58,6 +58,7 @@ function env(name) end
 ---@field ports string[] empty: any
 ---@field text string the one-line form
 ---@field when boolean whether it has a function
+---@field http? { methods: string[], path?: string }
 ---@field name? string
 ---@field origin string "rules[3]"
 ---@field file? string

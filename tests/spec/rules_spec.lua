@@ -83,8 +83,11 @@ describe("a chain", function()
     assert.matches("the policy is one rule", refusal(lunette.allow("public")), 1, true)
   end)
 
-  it("that would judge requests is refused: connections are judged", function()
-    assert.has_error(function() lunette.allow("api.github.com"):http { methods = { "GET" } } end)
+  it("may be for some requests only, where they can be read", function()
+    local rule = lunette.allow("api.github.com"):tcp(443):http { methods = { "GET" }, path = "/repos/*" }
+    assert.matches("rules%[1%]%.http", refusal { rules = { rule } })
+    local listed = lunette.compile { tls = {}, rules = { rule } }:rules()[1]
+    assert.same({ methods = { "GET" }, path = "/repos/*" }, listed.http)
   end)
 end)
 
