@@ -226,8 +226,8 @@ static bool is_name(const ldns_rdf *rdf, const struct name *name)
     return dns_name_equal(ldns_rdf_data(rdf), ldns_rdf_size(rdf), name->wire, name->len);
 }
 
-/* The name that `rdf` turns into when what follows its first `head` bytes becomes `tail`. Empty
- * when that is too long (RFC 6672 section 2.2 calls for YXDOMAIN). */
+/* `head_len` bytes of labels, then `tail`. Empty when that is too long for a name, for which a
+ * DNAME has no answer (RFC 6672 section 2.2). */
 static struct name name_of(const uint8_t *head, size_t head_len, const ldns_rdf *tail)
 {
     struct name name = {.len = head_len + ldns_rdf_size(tail)};

@@ -196,6 +196,19 @@ static void test_strange_name_is_matched_by_no_exact_rule(void **state)
     stop(f);
 }
 
+static void test_root_is_matched_by_no_name(void **state)
+{
+    (void)state;
+    struct fixture *f = START("allow .example", "allow example");
+    assert_refused(f, ask(f, "", 2), DNS_NXDOMAIN, "default");
+    assert_string_equal(f->told.name, ".");
+    stop(f);
+    f = START("allow host udp 53");
+    assert_int_equal(ask(f, "", 2), DNS_ASK);
+    dns_server_cancel(&f->server, &f->ticket);
+    stop(f);
+}
+
 static void test_types_about_everything_are_refused(void **state)
 {
     (void)state;
@@ -587,6 +600,7 @@ int main(void)
         cmocka_unit_test(test_policy_sees_the_transport),
         cmocka_unit_test(test_denied_suffix_holds_below_strange_bytes),
         cmocka_unit_test(test_strange_name_is_matched_by_no_exact_rule),
+        cmocka_unit_test(test_root_is_matched_by_no_name),
         cmocka_unit_test(test_types_about_everything_are_refused),
         cmocka_unit_test(test_other_classes_are_refused),
         cmocka_unit_test(test_malformed_queries_are_told),
