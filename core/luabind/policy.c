@@ -158,19 +158,31 @@ struct policy_object *policy_object_check(lua_State *L, int index)
     return object;
 }
 
-/* p:pin(name, addresses) */
+/* Pins the address on top of the stack, and pops it. */
+static void pin(lua_State *L, struct policy_object *object, const char *name)
+{
+    ln_addr addr = check_addr(L, -1, "addresses");
+    int r = ln_pins_add(object->pins, name, &addr, 0, UINT64_MAX);
+    if (r < 0) {
+        luaL_error(L, "pin: %s", strerror(-r));
+    }
+    lua_pop(L, 1);
+}
+
+/* p:pin(name, addresses): one or a list */
 static int policy_pin(lua_State *L)
 {
     struct policy_object *object = policy_object_check(L, 1);
     char name[LN_NAME_MAX + 1];
     check_name(L, 2, "name", name);
-    ln_addr addrs[POLICY_GATEWAY_MAX];
-    size_t count = addr_list(L, 3, "addresses", addrs);
-    for (size_t i = 0; i < count; i++) {
-        int r = ln_pins_add(object->pins, name, &addrs[i], 0, UINT64_MAX);
-        if (r < 0) {
-            return luaL_error(L, "pin: %s", strerror(-r));
-        }
+    lua_settop(L, 3);
+    if (!lua_istable(L, 3)) {
+        pin(L, object, name);
+        return 0;
+    }
+    for (lua_Integer i = 1; i <= (lua_Integer)lua_rawlen(L, 3); i++) {
+        lua_rawgeti(L, 3, i);
+        pin(L, object, name);
     }
     return 0;
 }

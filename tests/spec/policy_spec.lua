@@ -97,6 +97,11 @@ describe("evaluate", function()
       p:pin("A.example.", { "192.0.2.2" })
       assert.equal("allow", p:evaluate { address = "192.0.2.1", port = 1 }.action)
       assert.equal("allow", p:evaluate { address = "192.0.2.2", port = 1 }.action)
+      local many = {}
+      for i = 1, 60 do many[i] = "203.0.113." .. i end
+      p:pin("a.example", many)
+      assert.equal("allow", p:evaluate { address = "203.0.113.60", port = 1 }.action)
+      assert.equal("allow", p:evaluate { address = "192.0.2.1", port = 1 }.action)
     end)
 
     it("of a suffix takes any depth and not the apex", function()
