@@ -1,5 +1,4 @@
-/* A gateway's life, its turns, and the way of a frame from the guest to the file that deals with
- * its protocol. */
+/* A gateway's life, its turns, reload, and its callbacks to the host. */
 #include "net/gateway.h"
 
 #include <errno.h>
@@ -11,18 +10,11 @@
 #include "net/addressing.h"
 #include "net/dns_upstream.h"
 #include "net/host_socket.h"
-#include "stack/neighbour.h"
 
 enum {
     MTU_DEFAULT = 1500,
     MTU_MIN = 1280, /* RFC 8200 section 5 */
     SLOT_MAX = 65535,
-    PORT_NETBIOS_NAME = 137,
-    PORT_NETBIOS_DATAGRAM = 138,
-    PORT_DHCP = 67,
-    PORT_DOQ = 853,
-    PORT_MDNS = 5353,
-    PORT_LLMNR = 5355
 };
 
 /* ---- the host's callbacks ---- */
@@ -388,167 +380,16 @@ ln_gateway *ln_gateway_free(ln_gateway *gw)
     return NULL;
 }
 
-/* ---- frames in ---- */
-
-struct flow_key gateway_key(const struct packet *packet)
-{
-    return (struct flow_key){
-        .guest = packet->src,
-        .peer = packet->dst,
-        .guest_port = packet->src_port,
-        .peer_port = packet->dst_port,
-        .ip_protocol = packet->ip_protocol,
-    };
-}
-
-void gateway_judge(const ln_gateway *gw, const struct flow_key *key, ln_name_state name_state,
-                   const char *claimed, bool claimed_is_host, ln_decision *ret)
-{
-    admission_judge(&gw->admission, key, LN_EGRESS, name_state, claimed, claimed_is_host,
-                    flow_table_live(&gw->flows), gw->loop.now_ns, ret);
-}
-
-/* Datagrams that resolve names past lunette, or tell the neighbours who is there. */
-static bool is_local_name(uint16_t port)
-{
-    return port == PORT_MDNS || port == PORT_LLMNR || port == PORT_NETBIOS_NAME ||
-           port == PORT_NETBIOS_DATAGRAM || port == PORT_DOQ;
-}
-
-static bool is_dhcp(const ln_gateway *gw, const struct packet *packet)
-{
-    return packet->dst_port == PORT_DHCP && !packet->v6 &&
-           (ln_addr_to_v4(&packet->dst) == UINT32_MAX ||
-            ln_addr_equal(&packet->dst, &gw->link.gateway4));
-}
-
-static void input_flow(ln_gateway *gw, const struct packet *packet)
-{
-    struct flow_key key = gateway_key(packet);
-    struct flow *flow = flow_table_find(&gw->flows, &key);
-    if (flow != NULL && flow->flow_class == FLOW_DENIED) {
-        if (gateway_refused_again(gw, flow, packet)) {
-            return;
-        }
-        flow = NULL;
-    }
-    if (packet->kind != PACKET_TCP) {
-        datagram_input(gw, flow, packet);
-    } else if (packet->dst_port == GATEWAY_PORT_DNS) {
-        name_service_tcp_input(gw, flow, packet);
-    } else {
-        tcp_flow_input(gw, flow, packet);
-    }
-}
-
-static void input_udp(ln_gateway *gw, const struct packet *packet)
-{
-    if (is_dhcp(gw, packet)) {
-        uint8_t frame[DHCP_FRAME_MAX];
-        size_t len = dhcp_answer(packet, &gw->link, frame);
-        if (len > 0) {
-            send_bytes(gw, frame, len);
-        }
-    } else if (is_local_name(packet->dst_port)) {
-        gateway_drop(gw, DROP_LOCAL_NAME);
-    } else if (packet->dst_port == GATEWAY_PORT_DNS) {
-        name_service_udp(gw, packet);
-    } else {
-        input_flow(gw, packet);
-    }
-}
-
-static void input_neighbour(ln_gateway *gw, const struct packet *packet)
-{
-    uint8_t frame[NEIGHBOUR_FRAME_MAX];
-    size_t len = neighbour_answer(packet, &gw->link, gw->guest_mac, frame);
-    if (len > 0) {
-        send_bytes(gw, frame, len);
-    }
-}
-
-static void input_packet(ln_gateway *gw, const struct packet *packet);
-
-static void input_fragment(ln_gateway *gw, const struct packet *fragment)
-{
-    const uint8_t *frame;
-    size_t len;
-    enum drop_reason reason =
-        fragments_input(gw->fragments, fragment, gw->loop.now_ns, &frame, &len);
-    if (reason == DROP_NONE && frame != NULL) {
-        struct packet whole;
-        reason = packet_describe(frame, len, &whole);
-        if (reason == DROP_NONE && whole.kind == PACKET_FRAGMENT) {
-            reason = DROP_FRAGMENT;
-        }
-        if (reason == DROP_NONE) {
-            input_packet(gw, &whole);
-        }
-    }
-    if (reason != DROP_NONE) {
-        gateway_drop(gw, reason);
-    }
-}
-
-static void input_packet(ln_gateway *gw, const struct packet *packet)
-{
-    switch (packet->kind) {
-    case PACKET_ARP:
-    case PACKET_NDP:
-        input_neighbour(gw, packet);
-        return;
-    case PACKET_FRAGMENT:
-        input_fragment(gw, packet);
-        return;
-    case PACKET_UDP:
-        input_udp(gw, packet);
-        return;
-    case PACKET_TCP:
-    case PACKET_ECHO_REQUEST:
-        if (packet_is_multicast(packet)) {
-            gateway_drop(gw, DROP_DESTINATION);
-        } else {
-            input_flow(gw, packet);
-        }
-        return;
-    case PACKET_ICMP:
-        gateway_drop(gw, DROP_NO_FLOW); /* nothing that we ask the guest is answered by it */
-        return;
-    }
-}
+/* ---- turns ---- */
 
 /* From outside a turn, the embedder's poll is to see that there is something to answer. */
-static void wake(ln_gateway *gw)
+void gateway_wake(ln_gateway *gw)
 {
     if (!gw->turning && !gw->woken) {
         gw->woken = true;
         loop_wake(&gw->loop);
     }
 }
-
-int ln_gateway_input(ln_gateway *gw, const ln_frame *frame)
-{
-    if (gw->inside) {
-        return -EBUSY;
-    }
-    if (!gw->turning) {
-        loop_now(&gw->loop);
-    }
-    gw->stats.frames_in++;
-    gw->stats.frame_bytes_in += frame->len;
-    struct packet packet;
-    enum drop_reason reason = packet_classify(frame, &gw->link, &packet);
-    if (reason != DROP_NONE) {
-        gateway_drop(gw, reason);
-        return 0;
-    }
-    memcpy(gw->guest_mac, frame->data + 6, sizeof(gw->guest_mac));
-    input_packet(gw, &packet);
-    wake(gw);
-    return 0;
-}
-
-/* ---- turns ---- */
 
 struct loop *gateway_loop(ln_gateway *gw)
 {
@@ -567,15 +408,16 @@ int gateway_turn(ln_gateway *gw, int timeout_ms)
     int r = loop_dispatch(&gw->loop, gw->tcp_ready != NULL ? 0 : timeout_ms);
     tcp_flush(&gw->tcp);
     gw->turning = false;
-    if (gw->tcp_ready != NULL) {
-        wake(gw);
-    }
     return r < 0 ? r : 0;
 }
 
 int ln_gateway_dispatch(ln_gateway *gw)
 {
-    return gateway_turn(gw, 0);
+    int r = gateway_turn(gw, 0);
+    if (gw->tcp_ready != NULL) {
+        gateway_wake(gw);
+    }
+    return r;
 }
 
 int ln_gateway_fd(const ln_gateway *gw)
@@ -634,7 +476,7 @@ int ln_gateway_reload(ln_gateway *gw, ln_policy *policy)
     events_tell(&gw->events, &(ln_event){.kind = LN_EVENT_RELOAD});
     gateway_forget_refused(gw, true);
     each_flow(gw, rejudge);
-    wake(gw);
+    gateway_wake(gw);
     return 0;
 }
 

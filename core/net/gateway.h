@@ -1,5 +1,6 @@
-/* The gateway's insides, shared by the files of net/ that make it: gateway.c (life, frames in),
- * refusal.c (refusals, drops, room), tcp_flow.c, datagram.c, name_service.c. */
+/* The gateway's insides, shared by the files of net/ that make it: gateway.c (life, turns),
+ * input.c (frames in), refusal.c (refusals, drops, room), tcp_flow.c, datagram.c, name_service.c.
+ */
 #ifndef LN_NET_GATEWAY_H
 #define LN_NET_GATEWAY_H
 
@@ -68,6 +69,8 @@ struct ln_gateway {
 struct loop *gateway_loop(ln_gateway *gw);
 /* ln_gateway_dispatch() that waits up to `timeout_ms` (-1: for ever) for work. */
 int gateway_turn(ln_gateway *gw, int timeout_ms);
+/* From outside a turn: the descriptor becomes readable, so that what is left to do is done. */
+void gateway_wake(ln_gateway *gw);
 /* Sends a frame to the guest. Returns what the host's send_frame did. */
 int gateway_send(ln_gateway *gw, const ln_frame *frame);
 /* Sends an IP packet that stands behind ETH_LEN bytes of room for its Ethernet header; `len` counts
@@ -76,6 +79,9 @@ void gateway_send_packet(ln_gateway *gw, uint8_t *frame, size_t len);
 /* Answers a packet of the guest with an ICMP error, where one may be sent. */
 void gateway_send_icmp_error(ln_gateway *gw, const struct packet *packet, enum icmp_error error,
                              uint32_t mtu);
+
+/* ---- input.c ---- */
+
 /* The flow of a packet of the guest: TCP, UDP, or an echo request. */
 struct flow_key gateway_key(const struct packet *packet);
 /* Judges a flow by its key, egress, with the clock of this turn. */

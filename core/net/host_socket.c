@@ -76,6 +76,15 @@ int host_socket_error(const struct host_socket *s)
     return getsockopt(s->fd, SOL_SOCKET, SO_ERROR, &err, &len) != 0 ? -errno : -err;
 }
 
+bool host_socket_is_its_own_peer(const struct host_socket *s)
+{
+    struct sockaddr_storage own = {0}, peer = {0};
+    socklen_t own_len = sizeof(own), peer_len = sizeof(peer);
+    return getsockname(s->fd, (struct sockaddr *)&own, &own_len) == 0 &&
+           getpeername(s->fd, (struct sockaddr *)&peer, &peer_len) == 0 && own_len == peer_len &&
+           memcmp(&own, &peer, own_len) == 0;
+}
+
 void host_socket_connected(struct host_socket *s, uint32_t keepalive_s, bool peek_offset)
 {
     s->peek_offset = peek_offset;

@@ -33,6 +33,10 @@ bool host_socket_probe_peek_offset(void);
 int host_socket_dial(struct host_socket *s, const ln_addr *addr, uint16_t port);
 /* The outcome of connecting, or what ended the connection since: 0 or -errno. */
 int host_socket_error(const struct host_socket *s);
+/* Whether it is connected to itself: where nobody listens at a port of this machine, the kernel may
+ * choose that very port for the caller, and both ends meet (RFC 9293 section 3.5, simultaneous
+ * opens). */
+bool host_socket_is_its_own_peer(const struct host_socket *s);
 /* Sets the options of a connected socket; keepalive after `keepalive_s` seconds of silence. */
 void host_socket_connected(struct host_socket *s, uint32_t keepalive_s, bool peek_offset);
 /* Writes what fits. Returns how many bytes (0: full), or -errno. */

@@ -1,0 +1,164 @@
+/* Reaching the host of a TCP flow, and telling the guest when it cannot be reached, in the way that
+ * the network would have told it. */
+#include <errno.h>
+#include <netinet/in.h>
+
+#include "base/bytes.h"
+#include "net/tcp_flow.h"
+
+static bool is_gateway(const struct tcp_flow *f)
+{
+    const struct link_identity *link = &f->gw->link;
+    return ln_addr_equal(&f->flow.key.peer, &link->gateway4) ||
+           ln_addr_equal(&f->flow.key.peer, &link->gateway6);
+}
+
+void tcp_hang_up(struct tcp_flow *f, bool reset)
+{
+    loop_unwatch(&f->gw->loop, &f->watch);
+    host_socket_close(&f->host, reset);
+    f->far = FAR_NONE;
+}
+
+/* The gateway's own address stands for the host's loopback, which can be reached in no other way.
+ */
+static int dial(struct tcp_flow *f)
+{
+    static const ln_addr loopback6 = {{[15] = 1}};
+    ln_addr addr = f->flow.key.peer;
+    if (ln_addr_is_never(&addr)) {
+        return -EACCES;
+    }
+    if (is_gateway(f)) {
+        addr = f->second ? loopback6 : ln_addr_v4(INADDR_LOOPBACK);
+    }
+    int r = host_socket_dial(&f->host, &addr, f->flow.key.peer_port);
+    if (r < 0) {
+        return r;
+    }
+    f->far = FAR_DIALLING;
+    r = loop_watch(&f->gw->loop, &f->watch, f->host.fd, HOST_SOCKET_EVENTS);
+    if (r == 0) {
+        r = timer_set(&f->gw->loop.timers, &f->timer,
+                      f->gw->loop.now_ns + tcp_flow_limits(f)->tcp_connect_ms * MS_NS);
+    }
+    if (r < 0) {
+        tcp_hang_up(f, true);
+    }
+    return r;
+}
+
+void tcp_dial(struct tcp_flow *f)
+{
+    int r = dial(f);
+    if (r < 0) {
+        tcp_flow_doom(f, r);
+    }
+}
+
+/* An ICMP error about the SYN, which is written once more for it. */
+static void send_icmp_error(struct tcp_flow *f, enum icmp_error error)
+{
+    uint8_t frame[ETH_LEN + IPV6_LEN + TCP_LEN] = {0};
+    const struct tcp_endpoint *ep = &f->ep;
+    uint32_t ip_len = ep->v6 ? IPV6_LEN : IPV4_LEN;
+    uint8_t *tcp = frame + ETH_LEN + ip_len;
+    struct packet syn;
+
+    build_eth(frame, f->gw->link.gateway_mac, f->gw->guest_mac,
+              ep->v6 ? ETHERTYPE_IPV6 : ETHERTYPE_IPV4);
+    build_ip(frame + ETH_LEN, ep->v6, &ep->guest, &ep->peer, IPPROTO_TCP, TCP_LEN);
+    put_be16(tcp, ep->guest_port);
+    put_be16(tcp + 2, ep->peer_port);
+    put_be32(tcp + 4, ep->irs);
+    tcp[12] = TCP_LEN << 2;
+    tcp[13] = TCP_SYN;
+    uint64_t sum = build_pseudo_sum(&ep->guest, &ep->peer, ep->v6, IPPROTO_TCP, TCP_LEN);
+    put_be16(tcp + 16, (uint16_t)~build_fold(build_sum(tcp, TCP_LEN, sum)));
+    if (packet_describe(frame, ETH_LEN + ip_len + TCP_LEN, &syn) == DROP_NONE) {
+        gateway_send_icmp_error(f->gw, &syn, error, 0);
+    }
+}
+
+/* What the guest gets to hear for a held SYN: an RST, an ICMP error, or nothing, when the fault is
+ * ours and a second SYN may fare better. */
+enum answer { ANSWER_RST, ANSWER_ICMP, ANSWER_NOTHING };
+
+static enum answer answer_of(int err, enum icmp_error *ret_icmp, const char **ret_reason)
+{
+    *ret_icmp = ICMP_ERROR_HOST_UNREACHABLE;
+    *ret_reason = "unreachable";
+    switch (-err) {
+    case ECONNREFUSED:
+    case ECONNRESET:
+        *ret_reason = "refused";
+        return ANSWER_RST;
+    case ETIMEDOUT:
+        *ret_reason = "connect_timeout";
+        return ANSWER_ICMP;
+    case EACCES:
+    case EPERM:
+        *ret_icmp = ICMP_ERROR_PROHIBITED;
+        *ret_reason = "prohibited";
+        return ANSWER_ICMP;
+    case ENETUNREACH:
+        *ret_icmp = ICMP_ERROR_NET_UNREACHABLE;
+        return ANSWER_ICMP;
+    case EMFILE:
+    case ENFILE:
+    case ENOMEM:
+    case ENOBUFS:
+    case EADDRNOTAVAIL: /* no local port is left */
+        *ret_reason = "limit";
+        return ANSWER_NOTHING;
+    default:
+        return ANSWER_ICMP;
+    }
+}
+
+void tcp_dial_failed(struct tcp_flow *f, int err)
+{
+    tcp_hang_up(f, true);
+    if (is_gateway(f) && !f->second && err == -ECONNREFUSED) {
+        f->second = true;
+        if (dial(f) == 0) {
+            return;
+        }
+    }
+    enum icmp_error icmp;
+    enum answer answer = answer_of(err, &icmp, &f->reason);
+    tcp_flow_tell_open(f); /* it was, as far as the policy goes */
+    if (answer == ANSWER_NOTHING) {
+        gateway_over_limit(f->gw);
+    } else if (f->ep.state == TCP_OPENING && answer == ANSWER_ICMP) {
+        send_icmp_error(f, icmp);
+    } else if (f->ep.state == TCP_OPENING) {
+        tcp_refuse(&f->ep);
+        return;
+    }
+    tcp_abort(&f->ep);
+}
+
+bool tcp_dial_done(struct tcp_flow *f, uint32_t events)
+{
+    int err = 0;
+    if ((events & (EPOLLERR | EPOLLHUP)) != 0) {
+        err = host_socket_error(&f->host);
+    } else if ((events & EPOLLOUT) == 0) {
+        return false;
+    } else if (is_gateway(f) && host_socket_is_its_own_peer(&f->host)) {
+        err = -ECONNREFUSED;
+    }
+    if (err < 0) {
+        tcp_dial_failed(f, err);
+        return false;
+    }
+    timer_cancel(&f->gw->loop.timers, &f->timer);
+    f->far = FAR_CONNECTED;
+    host_socket_connected(&f->host, tcp_flow_limits(f)->tcp_keepalive_ms / 1000,
+                          f->gw->peek_offset);
+    if (f->ep.state == TCP_OPENING) {
+        tcp_connected(&f->ep);
+    }
+    return true;
+}
