@@ -191,8 +191,10 @@ static int gateway_reload(lua_State *L)
 {
     const struct policy_object *policy = policy_object_check(L, 2);
     struct gateway_object *object = enter(L);
-    leave(object, ln_gateway_reload(object->gateway, policy->policy));
-    return 0;
+    ln_error error;
+    int r = ln_gateway_reload(object->gateway, policy->policy, &error);
+    leave(object, 0);
+    return r < 0 ? luaL_error(L, "%s", error.message) : 0;
 }
 
 static int gateway_stats(lua_State *L)

@@ -31,6 +31,9 @@ static int on_event(void *user, const ln_event *event)
 
 int gateway_send(ln_gateway *gw, const ln_frame *frame)
 {
+    if (gw->deaf) {
+        return 0;
+    }
     gw->inside = true;
     int r = gw->host.send_frame(gw->user, frame);
     gw->inside = false;
@@ -122,23 +125,23 @@ static int check_policy(const ln_policy *policy, ln_error *reterr)
                                      "%s: this version of lunette cannot enforce it", field);
 }
 
-static int assign_addresses(ln_gateway *gw, const ln_config *config, ln_error *reterr)
+/* The addresses of gw->slot. */
+static int assign_addresses(const ln_gateway *gw, const ln_settings *settings,
+                            struct link_identity *ret, ln_error *reterr)
 {
-    const ln_settings *settings = ln_policy_settings(config->policy);
     const char *field;
-    gw->slot = config->slot;
-    if (addressing_assign(settings, gw->slot, &gw->link, &field) == 0) {
+    if (addressing_assign(settings, gw->slot, ret, &field) == 0) {
         return 0;
     }
     char pool[LN_PREFIX_TEXT_MAX];
     bool v4 = strcmp(field, "ipv4_pool") == 0;
     ln_prefix_format(v4 ? &settings->ipv4_pool : &settings->ipv6_pool, pool);
     return fail_with(reterr, -ERANGE, "%s: %s has no %s for slot %u", field, pool,
-                     v4 ? "/30" : "/64", config->slot);
+                     v4 ? "/30" : "/64", gw->slot);
 }
 
-/* Whether a rule allows addresses of a family by number: then the policy wants the family, even where
- * the machine has no default route for it. */
+/* Whether a rule allows addresses of a family by number: then the policy wants the family, even
+ * where the machine has no default route for it. */
 static bool asks_for_family(const ln_policy *policy, bool v6)
 {
     const ln_rule *rule;
@@ -204,6 +207,15 @@ static void start_tcp(ln_gateway *gw, uint32_t offloads)
     gw->tcp.frame = gw->frame;
 }
 
+/* Pins of at most as many names as the policy in force allows; NULL when out of memory. */
+static ln_pins *make_pins(const ln_gateway *gw, const ln_policy *policy)
+{
+    const ln_limits *limits = &ln_policy_settings(policy)->limits;
+    uint8_t key[16];
+    gw->loop.services.random(gw->loop.services.user, key, sizeof(key));
+    return ln_pins_new(limits->pin_names, limits->pin_addresses, key);
+}
+
 /* Tables and buffers: all that can fail for want of memory only. */
 static int allocate(ln_gateway *gw, ln_policy *policy)
 {
@@ -211,8 +223,7 @@ static int allocate(ln_gateway *gw, ln_policy *policy)
     const struct host_services *services = &gw->loop.services;
     uint8_t key[16];
 
-    services->random(services->user, key, sizeof(key));
-    gw->admission.pins = ln_pins_new(limits->pin_names, limits->pin_addresses, key);
+    gw->admission.pins = make_pins(gw, policy);
     gw->fragments = make_fragments(policy);
     gw->frame = malloc(TCP_FRAME_MAX);
     gw->peek_offset = host_socket_probe_peek_offset();
@@ -250,7 +261,8 @@ static int start(ln_gateway *gw, const ln_config *config, ln_error *reterr)
         return r;
     }
     gw->link.mtu = (uint16_t)(config->mtu == 0 ? MTU_DEFAULT : config->mtu);
-    r = assign_addresses(gw, config, reterr);
+    gw->slot = config->slot;
+    r = assign_addresses(gw, ln_policy_settings(config->policy), &gw->link, reterr);
     if (r < 0) {
         return r;
     }
@@ -349,12 +361,9 @@ static void end_flow(ln_gateway *gw, struct flow *flow)
     gateway_destroy_flow(gw, flow, "shutdown");
 }
 
-/* The guest hears nothing more. */
-static int send_nothing(void *user, const ln_frame *frame)
+static void end_flow_of_guest(ln_gateway *gw, struct flow *flow)
 {
-    (void)user;
-    (void)frame;
-    return 0;
+    gateway_destroy_flow(gw, flow, "guest_gone");
 }
 
 ln_gateway *ln_gateway_free(ln_gateway *gw)
@@ -362,7 +371,7 @@ ln_gateway *ln_gateway_free(ln_gateway *gw)
     if (gw == NULL) {
         return NULL;
     }
-    gw->host.send_frame = send_nothing;
+    gw->deaf = true;
     each_flow(gw, end_flow);
     gateway_tell_muffled(gw);
     name_service_stop(gw);
@@ -439,24 +448,34 @@ static void rejudge(ln_gateway *gw, struct flow *flow)
     }
 }
 
-int ln_gateway_reload(ln_gateway *gw, ln_policy *policy)
+/* A guest keeps its addresses. */
+static int check_addresses(const ln_gateway *gw, const ln_policy *policy, ln_error *reterr)
 {
     struct link_identity link = gw->link;
-    const char *field;
-    if (gw->inside) {
-        return -EBUSY;
-    }
-    int r = check_policy(policy, NULL);
+    int r = assign_addresses(gw, ln_policy_settings(policy), &link, reterr);
     if (r < 0) {
         return r;
     }
-    r = addressing_assign(ln_policy_settings(policy), gw->slot, &link, &field);
-    if (r < 0 || !ln_addr_equal(&link.guest4, &gw->link.guest4) ||
-        !ln_addr_equal(&link.guest6, &gw->link.guest6)) {
-        return -EADDRNOTAVAIL; /* a guest keeps its addresses */
+    bool same4 = ln_addr_equal(&link.guest4, &gw->link.guest4);
+    return same4 && ln_addr_equal(&link.guest6, &gw->link.guest6)
+               ? 0
+               : fail_with(reterr, -EADDRNOTAVAIL,
+                           "%s: the guest would have another address: start anew for that",
+                           same4 ? "ipv6_pool" : "ipv4_pool");
+}
+
+int ln_gateway_reload(ln_gateway *gw, ln_policy *policy, ln_error *reterr)
+{
+    if (gw->inside) {
+        return fail_with(reterr, -EBUSY, "a policy cannot be changed from inside a callback");
+    }
+    int r = check_policy(policy, reterr);
+    r = r < 0 ? r : check_addresses(gw, policy, reterr);
+    if (r < 0) {
+        return r;
     }
     struct dns_upstream upstream;
-    r = name_service_prepare(gw, policy, &upstream);
+    r = name_service_prepare(gw, policy, &upstream, reterr);
     if (r < 0) {
         return r;
     }
@@ -465,7 +484,7 @@ int ln_gateway_reload(ln_gateway *gw, ln_policy *policy)
     if (r < 0) {
         fragments_free(fragments);
         dns_upstream_fini(&upstream);
-        return r;
+        return fail_with(reterr, r, "out of memory");
     }
     fragments_free(gw->fragments);
     gw->fragments = fragments;
@@ -477,6 +496,35 @@ int ln_gateway_reload(ln_gateway *gw, ln_policy *policy)
     gateway_forget_refused(gw, true);
     each_flow(gw, rejudge);
     gateway_wake(gw);
+    return 0;
+}
+
+/* ---- another guest ---- */
+
+int ln_gateway_reset(ln_gateway *gw)
+{
+    if (gw->inside) {
+        return -EBUSY;
+    }
+    struct fragments *fragments = make_fragments(gw->admission.policy);
+    ln_pins *pins = make_pins(gw, gw->admission.policy);
+    if (fragments == NULL || pins == NULL) {
+        fragments_free(fragments);
+        ln_pins_free(pins);
+        return -ENOMEM;
+    }
+    loop_now(&gw->loop);
+    gw->deaf = true;
+    each_flow(gw, end_flow_of_guest);
+    gateway_forget_refused(gw, true); /* with those that were just refused for what they showed */
+    name_service_forget(gw);
+    gw->deaf = false;
+    fragments_free(gw->fragments);
+    gw->fragments = fragments;
+    ln_pins_free(gw->admission.pins);
+    gw->admission.pins = pins;
+    memcpy(gw->guest_mac, gw->link.guest_mac, sizeof(gw->guest_mac));
+    wake(gw);
     return 0;
 }
 

@@ -40,6 +40,7 @@ struct ln_gateway {
     bool inside;          /* a callback of the host is running: input is refused */
     bool turning;         /* ln_gateway_dispatch() is running, and will do what is left to do */
     bool woken;           /* the descriptor is readable because of frames put in */
+    bool deaf;            /* the guest is gone: it is sent nothing */
 
     struct admission admission;
     ln_addr *host_addrs; /* the gateway's two, then the machine's */
@@ -144,10 +145,13 @@ int name_service_start(ln_gateway *gw, const char *resolv_conf, ln_error *reterr
 void name_service_stop(ln_gateway *gw);
 /* Finds the nameservers of a policy that is to be swapped in, which waits for those given by host
  * name. Returns 0, and name_service_reload() or dns_upstream_fini() must follow; or a negative
- * errno. */
-int name_service_prepare(ln_gateway *gw, const ln_policy *policy, struct dns_upstream *ret);
+ * errno with *reterr filled. */
+int name_service_prepare(ln_gateway *gw, const ln_policy *policy, struct dns_upstream *ret,
+                         ln_error *reterr);
 /* Takes them up. */
 void name_service_reload(ln_gateway *gw, struct dns_upstream *prepared);
+/* Forgets the questions under way that were not asked over a connection. */
+void name_service_forget(ln_gateway *gw);
 void name_service_udp(ln_gateway *gw, const struct packet *packet);
 /* A segment to port 53: the far side of such a connection is the resolver itself. `flow` as for
  * tcp_flow_input(). */

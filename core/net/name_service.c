@@ -589,9 +589,15 @@ void name_service_stop(ln_gateway *gw)
     gw->names = NULL;
 }
 
-int name_service_prepare(ln_gateway *gw, const ln_policy *policy, struct dns_upstream *ret)
+int name_service_prepare(ln_gateway *gw, const ln_policy *policy, struct dns_upstream *ret,
+                         ln_error *reterr)
 {
-    return dns_upstream_init(ret, &gw->loop, &gw->names->host, ln_policy_settings(policy), NULL);
+    return dns_upstream_init(ret, &gw->loop, &gw->names->host, ln_policy_settings(policy), reterr);
+}
+
+void name_service_forget(ln_gateway *gw)
+{
+    cancel_lookups(gw->names, gw->names->lookups);
 }
 
 void name_service_reload(ln_gateway *gw, struct dns_upstream *prepared)

@@ -316,7 +316,7 @@ static void test_flow_holds_the_pin_that_opened_it(void **state)
         host_takes(server, "x", NULL);
     }
     ln_policy *same = POLICY("allow@time.test:udp");
-    assert_int_equal(ln_gateway_reload(w->gw, same), 0);
+    assert_int_equal(ln_gateway_reload(w->gw, same, NULL), 0);
     assert_int_equal(live(w), 1);
     pass(w, 40000);
     assert_int_equal(live(w), 0);
@@ -505,7 +505,7 @@ static void test_multicast_leaves_by_a_rule_or_the_default_only(void **state)
     host_takes_nothing(member);
     assert_int_equal(count_told(w, LN_EVENT_FLOW_DENIED), 1);
     ln_policy *open = POLICY("allow@multicast:udp");
-    assert_int_equal(ln_gateway_reload(w->gw, open), 0);
+    assert_int_equal(ln_gateway_reload(w->gw, open, NULL), 0);
     send_udp_with_ttl(w, GUEST_PORT, "239.1.2.3", port, "x", 1);
     host_takes(member, "x", NULL);
     hear_nothing(w);
@@ -533,7 +533,7 @@ static void test_reload_ends_a_flow_that_is_denied_now(void **state)
     send_udp(w, GUEST_PORT, NETNS_OTHER4, netns_port(other), "x");
     host_takes(other, "x", NULL);
     ln_policy *narrow = POLICY("deny@10.0.0.0/8", ALLOW_HOST4);
-    assert_int_equal(ln_gateway_reload(w->gw, narrow), 0);
+    assert_int_equal(ln_gateway_reload(w->gw, narrow, NULL), 0);
     send_udp(w, GUEST_PORT, NETNS_HOST4, netns_port(server), "y");
     host_takes(server, "y", NULL);
     send_udp(w, GUEST_PORT, NETNS_OTHER4, netns_port(other), "y");

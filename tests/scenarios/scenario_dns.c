@@ -323,7 +323,7 @@ static void test_reload_decides_about_questions_on_their_way(void **state)
     ask(s, 5000, "www.example");
     assert_true(upstream_hears(&s->u));
     ln_policy *policy = POLICY("deny_domains=www.example", "allow@*");
-    assert_int_equal(ln_gateway_reload(s->w.gw, policy), 0);
+    assert_int_equal(ln_gateway_reload(s->w.gw, policy, NULL), 0);
     ln_policy_unref(policy);
     upstream_says(&s->u, "203.0.113.1");
     assert_rcode(reply_from(s, "172.16.0.1"), DNS_NXDOMAIN, 0);
@@ -339,7 +339,7 @@ static void test_reload_takes_up_other_nameservers(void **state)
     upstream_open(&other);
     s->w.n_fds++;
     ln_policy *policy = POLICY("allow@*", other.policy);
-    assert_int_equal(ln_gateway_reload(s->w.gw, policy), 0);
+    assert_int_equal(ln_gateway_reload(s->w.gw, policy, NULL), 0);
     ln_policy_unref(policy);
     ask(s, 5000, "www.example");
     assert_false(upstream_hears(&s->u));
@@ -358,7 +358,7 @@ static void test_rule_for_ipv6_addresses_asks_for_the_family(void **state)
     guest_asks(s, "172.16.0.1", 5000, &w);
     assert_int_equal(upstream_hears(&s->u), has_route);
     ln_policy *policy = POLICY("allow@*", "allow@[2001:db8::/32]", s->u.policy);
-    assert_int_equal(ln_gateway_reload(s->w.gw, policy), 0);
+    assert_int_equal(ln_gateway_reload(s->w.gw, policy, NULL), 0);
     ln_policy_unref(policy);
     guest_asks(s, "172.16.0.1", 5000, &w);
     assert_true(upstream_hears(&s->u));

@@ -491,7 +491,7 @@ static void test_reload_resets_what_is_denied_now_and_nothing_else(void **state)
     int undecided_host = host_accept(s.listener);
 
     ln_policy *policy = POLICY("deny_domains=bad.test", "allow@good.test:tcp");
-    assert_int_equal(ln_gateway_reload(s.w.gw, policy), 0);
+    assert_int_equal(ln_gateway_reload(s.w.gw, policy, NULL), 0);
     ln_policy_unref(policy);
     guest_hear(&bad);
     assert_int_equal(bad.state, GUEST_RESET);
@@ -524,7 +524,7 @@ static void test_reload_forgets_refusals(void **state)
     struct guest g = guest_connect(&s.w, HOST, s.port);
     assert_int_equal(g.state, GUEST_SILENCE);
     ln_policy *policy = POLICY("allow@host:tcp");
-    assert_int_equal(ln_gateway_reload(s.w.gw, policy), 0);
+    assert_int_equal(ln_gateway_reload(s.w.gw, policy, NULL), 0);
     ln_policy_unref(policy);
     guest_syn(&g);
     assert_int_equal(g.state, GUEST_OPEN);
@@ -541,7 +541,7 @@ static void test_policy_that_cannot_be_enforced_keeps_the_old_one(void **state)
     struct guest g = open_flow(&s);
     int host = host_accept(s.listener);
     ln_policy *policy = POLICY("ipv4_pool=10.0.0.0/8");
-    assert_int_equal(ln_gateway_reload(s.w.gw, policy), -EADDRNOTAVAIL);
+    assert_int_equal(ln_gateway_reload(s.w.gw, policy, NULL), -EADDRNOTAVAIL);
     ln_policy_unref(policy);
     guest_send(&g, "SSH-2.0-client\r\n", 16);
     host_expect(host, "SSH-2.0-client\r\n", 16);

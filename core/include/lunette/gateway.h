@@ -56,7 +56,7 @@ typedef struct ln_stats {
 LN_API int ln_gateway_new(const ln_config *config, const ln_host *host, void *user,
                           ln_gateway **ret, ln_error *reterr);
 /* Takes NULL, returns NULL. Open flows are closed without a word to the guest; their events are
- * told. */
+ * told. Not from inside a callback. */
 LN_API ln_gateway *ln_gateway_free(ln_gateway *gw);
 /* Constant for its life; readable when ln_gateway_dispatch() has work. */
 LN_API int ln_gateway_fd(const ln_gateway *gw);
@@ -66,8 +66,15 @@ LN_API int ln_gateway_input(ln_gateway *gw, const ln_frame *frame);
 /* Does what is due: sockets, timers, and the answers to the frames put in since the last call.
  * Never blocks. */
 LN_API int ln_gateway_dispatch(ln_gateway *gw);
-/* Swaps the policy; live flows are judged again and those now denied are reset. */
-LN_API int ln_gateway_reload(ln_gateway *gw, ln_policy *policy);
+/* Swaps the policy, of which it takes a reference; live flows are judged again and those now denied
+ * are reset. On failure the old policy stays, whole. Returns 0, or a negative errno with *reterr
+ * filled (may be NULL); -EBUSY from inside a callback. */
+LN_API int ln_gateway_reload(ln_gateway *gw, ln_policy *policy, ln_error *reterr);
+/* The guest is gone, and another may come: every flow is reset towards its peer and closed
+ * ("guest_gone"), without a frame to the guest; what the guest had resolved, its half-sent
+ * datagrams and the flows it was refused are forgotten. Policy, addresses and counters stay.
+ * Returns 0, -EBUSY from inside a callback, or -ENOMEM: then nothing was done. */
+LN_API int ln_gateway_reset(ln_gateway *gw);
 LN_API void ln_gateway_stats(const ln_gateway *gw, ln_stats *ret);
 /* The name of a drop reason, NULL past the last. */
 LN_API const char *ln_drop_name(unsigned reason);
