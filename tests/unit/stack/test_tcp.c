@@ -234,6 +234,9 @@ static void test_another_syn_replaces_the_one_held(void **state)
     tcp_connected(w->ep);
     assert_int_equal(last()->ack, w->irs + 1);
     assert_int_equal(last()->scale, -1);
+    w->rcv_scale = 0;
+    say(TCP_ACK, 0, 0, 0);
+    assert_int_equal(w->ep->snd_wnd, WIDE);
 }
 
 static void test_syn_ack_is_repeated_ever_more_seldom(void **state)
@@ -348,6 +351,24 @@ static void test_segment_sizes_are_kept_within_reason(void **state)
         say_syn_with(options, 4, 0);
         assert_int_equal(w->ep->mss, cases[i].used);
     }
+}
+
+static void test_window_scale_is_kept_within_reason(void **state)
+{
+    (void)state;
+    static const uint8_t options[4] = {1, 3, 3, 15};
+    say_syn_with(options, 4, 0);
+    assert_int_equal(w->ep->snd_scale, 14); /* RFC 7323 section 2.3 */
+}
+
+static void test_repeated_handshake_gives_no_round_trip_sample(void **state)
+{
+    (void)state;
+    say_syn();
+    tcp_connected(w->ep);
+    world_wait(w, 2 * SECOND_NS);
+    say(TCP_ACK, 0, 0, 0);
+    assert_int_equal(w->ep->srtt_us, 0);
 }
 
 static void test_initial_numbers_differ_by_connection_and_by_time(void **state)
@@ -705,6 +726,7 @@ static void test_fin_fits_a_closed_window(void **state)
     assert_int_equal(w->far.finished, 1);
     world_flush(w);
     assert_last(TCP_ACK, 0, 1001, 0);
+    assert_int_equal(last()->window, 0);
 }
 
 static void test_failing_far_side_resets(void **state)
@@ -748,6 +770,17 @@ static void test_link_that_cuts_gets_super_segments(void **state)
     far_has(1000);
     assert_int_equal(last()->len, 1000);
     assert_int_equal(last()->gso_size, 0);
+}
+
+static void test_super_segments_are_whole_segments(void **state)
+{
+    (void)state;
+    w->link.csum_offload = w->link.tso = true;
+    open_connection();
+    say_window(TCP_ACK, 0, 0, 40, 0); /* 5120 bytes */
+    far_has(100000);
+    assert_sent(1);
+    assert_last(TCP_ACK, 0, 0, 4380);
 }
 
 static void test_text_keeps_to_the_guests_window(void **state)
@@ -811,6 +844,36 @@ static void test_guest_that_answers_no_probe_is_given_up(void **state)
     world_wait(w, 600 * SECOND_NS);
     assert_int_equal(last()->flags, TCP_RST | TCP_ACK);
     assert_closed(TCP_END_TIMEOUT);
+}
+
+static void test_bytes_that_keep_coming_do_not_put_off_the_probe(void **state)
+{
+    (void)state;
+    open_connection();
+    say_window(TCP_ACK, 0, 0, 0, 0);
+    for (unsigned i = 0; i < 10; i++) {
+        far_has(1000);
+        world_wait(w, 100 * MS_NS);
+    }
+    assert_true(w->n_seen >= 2);
+    assert_int_equal(w->far.peeks, 2); /* one in the handshake */
+}
+
+static void test_guest_that_takes_all_but_keeps_its_window_closed_is_probed(void **state)
+{
+    (void)state;
+    open_connection();
+    far_has(2920);
+    say_window(TCP_ACK, 0, 1460, 0, 0);
+    world_wait(w, 5 * SECOND_NS); /* the timeout finds it closed */
+    say_window(TCP_ACK, 0, 2920, 0, 0);
+    far_has(1000);
+    world_forget(w);
+    world_wait(w, 5 * SECOND_NS);
+    assert_true(w->n_seen > 0);
+    assert_last(TCP_ACK, 2919, 0, 0);
+    say(TCP_ACK, 0, 2920, 0);
+    assert_last(TCP_ACK, 2920, 0, 1000);
 }
 
 static void test_closed_window_with_nothing_to_send_is_not_probed(void **state)
@@ -883,6 +946,33 @@ static void test_third_duplicate_ack_sends_again(void **state)
     assert_false(w->ep->recovering);
 }
 
+static void test_duplicates_count_in_a_row_only(void **state)
+{
+    (void)state;
+    open_connection();
+    far_has(14600);
+    world_forget(w);
+    for (uint32_t i = 0; i < 5; i++) {
+        say(TCP_ACK, 0, i * 1460, 0);
+        say(TCP_ACK, 0, i * 1460, 0);
+    }
+    assert_sent(0);
+}
+
+static void test_loss_halves_what_may_be_in_flight(void **state)
+{
+    (void)state;
+    open_connection();
+    far_has(29200);
+    for (unsigned i = 0; i < 3; i++) {
+        say(TCP_ACK, 0, 0, 0);
+    }
+    assert_int_equal(w->ep->cwnd, 14600);
+    assert_int_equal(w->ep->snd_nxt - w->ep->snd_una, 14600);
+    say(TCP_ACK, 0, 29200, 0);
+    assert_true(w->ep->cwnd <= 14600 + 2 * 1460 + 1); /* and grows slowly from there */
+}
+
 static void test_acks_with_text_or_another_window_are_no_duplicates(void **state)
 {
     (void)state;
@@ -890,7 +980,7 @@ static void test_acks_with_text_or_another_window_are_no_duplicates(void **state
     far_has(14600);
     world_forget(w);
     for (uint32_t i = 0; i < 6; i++) {
-        say_window(TCP_ACK, 0, 0, (uint16_t)(WIDE + i), 0);
+        say_window(TCP_ACK, i, 0, (uint16_t)(WIDE + i), 0);
         say_window(TCP_ACK, i, 0, (uint16_t)(WIDE + i), 1);
     }
     for (unsigned i = 0; i < w->n_seen; i++) {
@@ -1500,6 +1590,18 @@ static void test_text_either_way_is_no_idleness(void **state)
     assert_int_equal(w->far.closed, 0);
 }
 
+static void test_text_to_the_guest_is_no_idleness(void **state)
+{
+    (void)state;
+    open_connection();
+    for (uint32_t i = 1; i <= 20; i++) {
+        world_wait(w, 800 * SECOND_NS);
+        far_has(10);
+        say(TCP_ACK, 0, i * 10, 0);
+    }
+    assert_int_equal(w->far.closed, 0);
+}
+
 static void test_endpoint_is_small(void **state)
 {
     (void)state;
@@ -1526,6 +1628,8 @@ int main(void)
         UNIT(test_ack_of_the_handshake_may_bring_text_and_fin),
         UNIT(test_malformed_options_are_passed_over),
         UNIT(test_segment_sizes_are_kept_within_reason),
+        UNIT(test_window_scale_is_kept_within_reason),
+        UNIT(test_repeated_handshake_gives_no_round_trip_sample),
         UNIT(test_initial_numbers_differ_by_connection_and_by_time),
         UNIT(test_server_of_the_guest_is_called),
         UNIT(test_guest_may_refuse_a_call),
@@ -1552,15 +1656,20 @@ int main(void)
         UNIT(test_failing_far_side_resets),
         UNIT(test_text_is_cut_into_segments),
         UNIT(test_link_that_cuts_gets_super_segments),
+        UNIT(test_super_segments_are_whole_segments),
         UNIT(test_text_keeps_to_the_guests_window),
         UNIT(test_window_smaller_than_a_segment_is_used_when_nothing_is_in_flight),
         UNIT(test_closed_window_of_the_guest_is_probed),
         UNIT(test_guest_that_answers_no_probe_is_given_up),
+        UNIT(test_bytes_that_keep_coming_do_not_put_off_the_probe),
+        UNIT(test_guest_that_takes_all_but_keeps_its_window_closed_is_probed),
         UNIT(test_closed_window_with_nothing_to_send_is_not_probed),
         UNIT(test_fin_waits_for_an_open_window),
         UNIT(test_window_that_shrinks_is_borne),
         UNIT(test_old_window_does_not_replace_a_newer_one),
         UNIT(test_third_duplicate_ack_sends_again),
+        UNIT(test_duplicates_count_in_a_row_only),
+        UNIT(test_loss_halves_what_may_be_in_flight),
         UNIT(test_acks_with_text_or_another_window_are_no_duplicates),
         UNIT(test_duplicates_after_a_timeout_start_nothing_new),
         UNIT(test_timeout_sends_again_ever_more_seldom_and_gives_up),
@@ -1596,6 +1705,7 @@ int main(void)
         UNIT(test_keepalive_of_the_guest_is_answered),
         UNIT(test_idle_connection_ends),
         UNIT(test_text_either_way_is_no_idleness),
+        UNIT(test_text_to_the_guest_is_no_idleness),
         UNIT(test_endpoint_is_small),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
