@@ -95,7 +95,7 @@ static void spoil(struct fragments *fragments, struct datagram *datagram)
 
 static bool is_of(const struct datagram *datagram, const struct packet *p)
 {
-    return datagram->expires_ns != 0 && datagram->id == p->fragment_id && datagram->v6 == p->v6 &&
+    return datagram->expires_ns != 0 && datagram->id == p->fragment_id &&
            datagram->ip_protocol == p->ip_protocol && ln_addr_equal(&datagram->src, &p->src) &&
            ln_addr_equal(&datagram->dst, &p->dst);
 }
@@ -167,7 +167,7 @@ static bool fits(struct datagram *datagram, const struct packet *p)
 {
     uint32_t end = p->fragment_offset + p->payload_len;
     bool past_the_end = datagram->total != 0 && end > datagram->total;
-    bool contradicts_end = !p->more_fragments && (datagram->total != 0 || end < datagram->reaches);
+    bool contradicts_end = !p->more_fragments && end < datagram->reaches;
     return !past_the_end && !contradicts_end && claim(datagram, p->fragment_offset, end);
 }
 

@@ -138,6 +138,13 @@ static void check(const struct world *w)
     }
 }
 
+/* This guest knows the number even when no SYN reached it. */
+static void know_iss(struct world *w)
+{
+    w->iss = w->ep->iss;
+    w->iss_known = true;
+}
+
 static bool begin(struct world *w)
 {
     uint8_t choice = reader_u8(&input);
@@ -151,7 +158,9 @@ static bool begin(struct world *w)
     w->far.room = reader_u16(&input);
     w->on_segment = sent;
     if ((choice & 4) != 0) {
-        return tcp_connect(w->ep, &w->link, &w->far.far, &w->address) == 0;
+        int r = tcp_connect(w->ep, &w->link, &w->far.far, &w->address);
+        know_iss(w);
+        return r == 0;
     }
     struct guest_segment s = world_segment(w, TCP_SYN, w->irs, 0, 1000);
     s.options = options;
@@ -161,6 +170,7 @@ static bool begin(struct world *w)
     if (tcp_accept(w->ep, &w->link, &w->far.far, &p) != 0) {
         return false;
     }
+    know_iss(w);
     if ((choice & 8) != 0) {
         tcp_connected(w->ep);
         s = world_segment(w, TCP_ACK, w->irs + 1, w->iss + 1, 1000);

@@ -333,6 +333,18 @@ static void test_ipv4_header_must_be_sound(void **state)
     }
 }
 
+static void test_ip_packet_shorter_than_its_header_is_dropped(void **state)
+{
+    (void)state;
+    tcp(segment4(TCP_ACK), 3);
+    put_be16(l3() + 2, 19);
+    guest_ipv4_checksum(l3());
+    assert_drops(DROP_HEADER);
+    tcp(segment6(TCP_ACK), 3);
+    l3()[0] = 0x45;
+    assert_drops(DROP_HEADER);
+}
+
 static void test_ipv4_header_checksum_is_verified_always(void **state)
 {
     (void)state;
@@ -661,6 +673,24 @@ static void test_tcp_header_must_be_sound(void **state)
     assert_drops(DROP_HEADER);
 }
 
+static void test_icmp_code_must_be_known(void **state)
+{
+    (void)state;
+    icmp("172.16.0.2", "192.0.2.7", 8, 64);
+    l4_4()[1] = 1;
+    guest_checksum(frame, l4_4(), 2, 1, 32);
+    assert_drops(DROP_HEADER);
+    icmp("fd42:6d73:62::2", "2001:db8::7", 128, 64);
+    l4_6()[1] = 1;
+    guest_checksum(frame, l4_6(), 2, 58, 32);
+    assert_drops(DROP_HEADER);
+    icmp("fe80::2", "ff02::2", 133, 255);
+    to_group();
+    l4_6()[1] = 1;
+    guest_checksum(frame, l4_6(), 2, 58, 32);
+    assert_drops(DROP_HEADER);
+}
+
 static void test_udp_header_must_be_sound(void **state)
 {
     (void)state;
@@ -806,6 +836,19 @@ static void test_frame_longer_than_the_mtu_is_dropped(void **state)
     assert_drops(DROP_OVERSIZE);
 }
 
+static void test_frame_longer_than_any_is_dropped(void **state)
+{
+    (void)state;
+    udp4("172.16.0.2", "192.0.2.7", 53);
+    static uint8_t padded[LN_FRAME_MAX + 1];
+    memcpy(padded, frame, frame_len);
+    struct link_identity link = guest_link();
+    ln_frame longest = {.data = padded, .len = LN_FRAME_MAX};
+    assert_int_equal(packet_classify(&longest, &link, &packet), DROP_NONE);
+    longest.len++;
+    assert_int_equal(packet_classify(&longest, &link, &packet), DROP_OVERSIZE);
+}
+
 static void test_output_is_untouched_by_a_drop(void **state)
 {
     (void)state;
@@ -830,6 +873,11 @@ static void test_own_packet_is_described_whatever_its_addresses_and_length(void 
     assert_int_equal(packet.payload_len, sizeof(payload));
     frame[60000] ^= 1;
     assert_int_equal(packet_describe(frame, frame_len, &packet), DROP_CHECKSUM);
+    udp4("2001:db8::7", "fe80::2", 53);
+    ln_addr mapped = guest_addr("::ffff:192.0.2.7");
+    memcpy(l3() + 8, mapped.bytes, 16);
+    guest_checksum(frame, l4_6(), 6, 17, 13);
+    assert_int_equal(packet_describe(frame, frame_len, &packet), DROP_SOURCE);
 }
 
 static void test_drop_names_are_distinct(void **state)
@@ -858,6 +906,7 @@ int main(void)
         cmocka_unit_test(test_arp_is_described),
         cmocka_unit_test(test_bad_arp_is_dropped),
         cmocka_unit_test(test_ipv4_header_must_be_sound),
+        cmocka_unit_test(test_ip_packet_shorter_than_its_header_is_dropped),
         cmocka_unit_test(test_ipv4_header_checksum_is_verified_always),
         cmocka_unit_test(test_ipv4_options_are_refused),
         cmocka_unit_test(test_ipv4_fragment_is_recognised),
@@ -876,6 +925,7 @@ int main(void)
         cmocka_unit_test(test_neighbour_discovery_needs_hop_limit_255),
         cmocka_unit_test(test_tcp_flags_that_are_never_legal),
         cmocka_unit_test(test_tcp_header_must_be_sound),
+        cmocka_unit_test(test_icmp_code_must_be_known),
         cmocka_unit_test(test_udp_header_must_be_sound),
         cmocka_unit_test(test_transport_checksums_are_verified),
         cmocka_unit_test(test_udp_without_checksum_is_for_ipv4_only),
@@ -884,6 +934,7 @@ int main(void)
         cmocka_unit_test(test_super_segment_passes_with_its_metadata),
         cmocka_unit_test(test_inconsistent_super_segments_are_dropped),
         cmocka_unit_test(test_frame_longer_than_the_mtu_is_dropped),
+        cmocka_unit_test(test_frame_longer_than_any_is_dropped),
         cmocka_unit_test(test_output_is_untouched_by_a_drop),
         cmocka_unit_test(test_own_packet_is_described_whatever_its_addresses_and_length),
         cmocka_unit_test(test_drop_names_are_distinct),

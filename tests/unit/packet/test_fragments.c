@@ -257,6 +257,33 @@ static void test_overlap_spoils_the_datagram(void **state)
     }
 }
 
+static void test_last_fragment_twice_spoils_the_datagram(void **state)
+{
+    (void)state;
+    assert_int_equal(give_bytes(1, 800, 5, false), DROP_NONE);
+    assert_int_equal(give_bytes(1, 800, 5, false), DROP_FRAGMENT);
+    assert_int_equal(give_bytes(1, 0, 800, true), DROP_FRAGMENT);
+}
+
+static void test_header_is_that_of_the_first_fragment(void **state)
+{
+    (void)state;
+    cut(false, 3000, 1500, 1);
+    for (size_t i = 3; i-- > 0;) {
+        pieces[i].frame[ETH_LEN + 8] = (uint8_t)(10 + i);
+        guest_ipv4_checksum(pieces[i].frame + ETH_LEN);
+        assert_int_equal(give_piece(i), DROP_NONE);
+    }
+    assert_int_equal(result[ETH_LEN + 8], 10);
+    cut(false, 3000, 1500, 2);
+    for (size_t i = 0; i < 3; i++) {
+        pieces[i].frame[ETH_LEN + 8] = (uint8_t)(10 + i);
+        guest_ipv4_checksum(pieces[i].frame + ETH_LEN);
+        assert_int_equal(give_piece(i), DROP_NONE);
+    }
+    assert_int_equal(result[ETH_LEN + 8], 10);
+}
+
 static void test_spoilt_datagram_is_forgotten_in_time(void **state)
 {
     (void)state;
@@ -379,6 +406,9 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_protocol_keeps_datagrams_apart, setup, teardown),
         cmocka_unit_test_setup_teardown(test_atomic_fragment_is_whole_by_itself, setup, teardown),
         cmocka_unit_test_setup_teardown(test_overlap_spoils_the_datagram, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_last_fragment_twice_spoils_the_datagram, setup,
+                                        teardown),
+        cmocka_unit_test_setup_teardown(test_header_is_that_of_the_first_fragment, setup, teardown),
         cmocka_unit_test_setup_teardown(test_spoilt_datagram_is_forgotten_in_time, setup, teardown),
         cmocka_unit_test_setup_teardown(test_contradicting_ends_spoil_the_datagram, setup,
                                         teardown),

@@ -54,13 +54,15 @@ static void begin(uint8_t type)
     put(53, &type, 1);
 }
 
+static uint16_t client_port = 68;
+
 static size_t ask_from(const char *src, const char *dst)
 {
     message[message_len++] = 255;
     uint8_t frame[1600];
     ln_addr from = guest_addr(src);
     ln_addr to = guest_addr(dst);
-    size_t frame_len = guest_udp(frame, &from, 68, &to, 67, message, message_len);
+    size_t frame_len = guest_udp(frame, &from, client_port, &to, 67, message, message_len);
     if (ln_addr_to_v4(&to) == UINT32_MAX) {
         memcpy(frame, guest_broadcast_mac, 6);
     }
@@ -161,7 +163,11 @@ static void test_discover_is_offered_the_one_address(void **state)
     (void)state;
     begin(DISCOVER);
     put_addr(50, "10.1.2.3");
+    message[3] = 1; /* hops */
+    message[9] = 7; /* seconds */
     assert_int_not_equal(ask(), 0);
+    assert_int_equal(get_be16(reply_message + 8), 0);
+    assert_int_equal(reply_message[3], 0); /* hops */
     assert_int_equal(answer_type(), OFFER);
     assert_configures();
     assert_goes_to(GUEST, guest_own_mac);
@@ -175,6 +181,11 @@ static void test_broadcast_flag_is_obeyed(void **state)
     assert_int_not_equal(ask(), 0);
     assert_goes_to("255.255.255.255", guest_broadcast_mac);
     assert_int_equal(get_be16(reply_message + 10), 0x8000);
+    begin(REQUEST); /* but not where the guest has the address already */
+    message[10] = 0x80;
+    memcpy(message + 12, guest_addr(GUEST).bytes + 12, 4);
+    assert_int_not_equal(ask_from(GUEST, GATEWAY), 0);
+    assert_goes_to(GUEST, guest_own_mac);
 }
 
 static void test_request_for_the_address_is_acknowledged(void **state)
@@ -214,6 +225,11 @@ static void test_request_for_another_address_is_refused(void **state)
     begin(REQUEST);
     assert_int_not_equal(ask(), 0); /* for no address at all */
     assert_int_equal(answer_type(), NAK);
+    begin(REQUEST);
+    put_be32(message + 12, 0x0a000001);
+    assert_int_not_equal(ask(), 0);
+    assert_int_equal(answer_type(), NAK);
+    assert_int_equal(get_be32(reply_message + 12), 0);
 }
 
 static void test_request_to_another_server_is_not_answered(void **state)
@@ -235,6 +251,8 @@ static void test_inform_gets_configuration_without_a_lease(void **state)
     assert_int_equal(get_be32(reply_message + 16), 0);
     assert_no_option(51);
     assert_option_addr(6, GATEWAY);
+    begin(INFORM); /* of another address */
+    assert_int_equal(ask_from(GUEST, GATEWAY), 0);
 }
 
 static void test_decline_and_release_are_not_answered(void **state)
@@ -299,6 +317,14 @@ static void test_malformed_questions_are_not_answered(void **state)
     begin(DISCOVER);
     message_len = 200;
     assert_int_equal(ask(), 0);
+    begin(DISCOVER);
+    message[message_len++] = 12; /* an option cut short behind all that is needed */
+    message[message_len++] = 99;
+    assert_int_equal(ask(), 0);
+    begin(DISCOVER);
+    client_port = 69;
+    assert_int_equal(ask(), 0);
+    client_port = 68;
 }
 
 int main(void)
