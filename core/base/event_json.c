@@ -51,6 +51,20 @@ static void put_addr(struct text *text, const char *field, const ln_addr *addr)
     }
 }
 
+static void put_addrs(struct text *text, const char *field, const ln_addr *addrs, size_t n)
+{
+    if (n == 0) {
+        return;
+    }
+    text_printf(text, ",\"%s\":[", field);
+    for (size_t i = 0; i < n; i++) {
+        char value[LN_ADDR_TEXT_MAX];
+        ln_addr_format(&addrs[i], value);
+        text_printf(text, "%s\"%s\"", i > 0 ? "," : "", value);
+    }
+    text_puts(text, "]");
+}
+
 static void put_number(struct text *text, const char *field, uint64_t value)
 {
     text_printf(text, ",\"%s\":%" PRIu64, field, value);
@@ -106,12 +120,14 @@ size_t ln_event_format_json(const ln_event *event, char *dst, size_t size)
     put_addr(&text, "dst", event->dst);
     put_nonzero(&text, "port", event->port);
     put_string(&text, "name", event->name);
+    put_string(&text, "name_from", event->name_from);
     put_string(&text, "type", event->type);
     put_string(&text, "action", event->action);
     put_nonzero(&text, "rule", event->rule);
     put_source(&text, event->source_file, event->source_line);
     put_string(&text, "reason", event->reason);
     put_string(&text, "detail", event->detail);
+    put_addrs(&text, "addresses", event->addresses, event->n_addresses);
     put_nonzero(&text, "count", event->count);
     put_counter(&text, event, "bytes_out", event->bytes_out);
     put_counter(&text, event, "bytes_in", event->bytes_in);

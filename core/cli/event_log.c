@@ -4,7 +4,7 @@
 #include <errno.h>
 #include <time.h>
 
-enum { RING_SIZE = 1 << 20, LINE_MAX_BYTES = 4000, CLOSE_MS = 2000 };
+enum { RING_SIZE = 1 << 20, LINE_MAX_BYTES = 8000, CLOSE_MS = 2000 };
 
 _Static_assert(LINE_MAX_BYTES < SINK_RESERVE, "the last line must fit");
 

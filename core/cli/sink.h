@@ -7,7 +7,7 @@
 #include <stddef.h>
 #include <sys/uio.h>
 
-#define SINK_RESERVE 4096u /* bytes of the ring that only the last record may use */
+#define SINK_RESERVE 8192u /* bytes of the ring that only the last record may use */
 
 struct sink;
 

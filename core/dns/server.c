@@ -22,12 +22,31 @@
 #include "base/timer.h"
 #include "dns/answer.h"
 
+enum { ADDRESSES_TOLD = 64 }; /* of one answer */
+
 /* ---- events ---- */
 
-static void tell(struct dns_server *server, const struct dns_asker *asker,
-                 const struct dns_query *query, ln_event_kind kind, const ln_decision *decision,
-                 const char *reason, const char *detail)
+/* Addresses that an event tells. */
+struct addresses {
+    ln_addr list[ADDRESSES_TOLD];
+    size_t n;
+};
+
+/* Puts one before the others; the last makes room. */
+static void addresses_put(struct addresses *addresses, const ln_addr *addr)
 {
+    size_t behind = addresses->n < ADDRESSES_TOLD ? addresses->n++ : ADDRESSES_TOLD - 1;
+    memmove(&addresses->list[1], &addresses->list[0], behind * sizeof(*addr));
+    addresses->list[0] = *addr;
+}
+
+/* `addresses` may be NULL. */
+static void tell(struct dns_server *server, const struct dns_ticket *ticket, ln_event_kind kind,
+                 const ln_decision *decision, const char *reason, const char *detail,
+                 const struct addresses *addresses)
+{
+    const struct dns_asker *asker = &ticket->asker;
+    const struct dns_query *query = &ticket->query;
     char name[DNS_NAME_TEXT_MAX];
     char type[DNS_TYPE_TEXT_MAX];
     const struct admission *admission = server->admission;
@@ -50,14 +69,17 @@ static void tell(struct dns_server *server, const struct dns_asker *asker,
         .source_line = rule != NULL ? rule->line : 0,
         .reason = reason != NULL ? reason : ln_reason_name(decision->reason),
         .detail = detail,
+        .addresses = addresses != NULL ? addresses->list : NULL,
+        .n_addresses = addresses != NULL ? addresses->n : 0,
     };
     events_tell(admission->events, &event);
 }
 
 static void tell_answered(struct dns_server *server, const struct dns_ticket *ticket,
-                          const ln_decision *decision, const char *detail)
+                          const ln_decision *decision, const char *detail,
+                          const struct addresses *pinned)
 {
-    tell(server, &ticket->asker, &ticket->query, LN_EVENT_DNS_QUERY, decision, NULL, detail);
+    tell(server, ticket, LN_EVENT_DNS_QUERY, decision, NULL, detail, pinned);
 }
 
 /* ---- gates ---- */
@@ -158,13 +180,14 @@ struct pinning {
     struct dns_server *server;
     const struct dns_ticket *ticket;
     uint64_t now_ns;
+    struct addresses pinned;
 };
 
 /* Only the name asked is what the sandbox resolved: a name further down the chain opens nothing
  * until it is asked for itself. An odd name has no canonical form and so no pins. */
 static void pin(void *user, const ln_addr *addr, uint32_t ttl_s)
 {
-    const struct pinning *p = user;
+    struct pinning *p = user;
     const struct dns_question *question = &p->ticket->query.question;
     uint64_t life_s = ttl_s > DNS_PIN_TTL_S ? ttl_s : DNS_PIN_TTL_S;
     if (!p->ticket->pinned || question->odd || question->name[0] == '\0') {
@@ -173,7 +196,9 @@ static void pin(void *user, const ln_addr *addr, uint32_t ttl_s)
     if (ln_pins_add(p->server->admission->pins, question->name, addr, p->now_ns,
                     p->now_ns + life_s * SECOND_NS) < 0) {
         p->server->over_limit++; /* the answer is given: other rules may open the address */
+        return;
     }
+    addresses_put(&p->pinned, addr);
 }
 
 /* ---- queries ---- */
@@ -183,7 +208,7 @@ static enum dns_step refuse(struct dns_server *server, const struct dns_ticket *
                             unsigned rcode, const ln_decision *decision, const char *reason,
                             uint8_t *dst, size_t *ret_len)
 {
-    tell(server, &ticket->asker, &ticket->query, LN_EVENT_DNS_DENIED, decision, reason, NULL);
+    tell(server, ticket, LN_EVENT_DNS_DENIED, decision, reason, NULL, NULL);
     *ret_len = dns_reply_write(&ticket->query, rcode, false, dst);
     return DNS_REPLY;
 }
@@ -194,14 +219,16 @@ static enum dns_step answer_gateway_name(struct dns_server *server, const struct
 {
     const struct dns_query *query = &ticket->query;
     uint16_t type = query->question.type;
-    tell_answered(server, ticket, decision, "the gateway's own name");
+    static const char own[] = "the gateway's own name";
     if (type != DNS_TYPE_A && type != DNS_TYPE_AAAA) {
+        tell_answered(server, ticket, decision, own, NULL);
         *ret_len = dns_reply_write(query, DNS_NOERROR, false, dst);
         return DNS_REPLY;
     }
     const ln_addr *addr = type == DNS_TYPE_A ? &server->link->gateway4 : &server->link->gateway6;
-    struct pinning pinning = {server, ticket, now_ns};
+    struct pinning pinning = {.server = server, .ticket = ticket, .now_ns = now_ns};
     pin(&pinning, addr, DNS_LOCAL_TTL_S);
+    tell_answered(server, ticket, decision, own, &pinning.pinned);
     *ret_len = dns_reply_write_address(query, addr, DNS_LOCAL_TTL_S, dst);
     return DNS_REPLY;
 }
@@ -267,7 +294,7 @@ enum dns_step dns_server_query(struct dns_server *server, const struct dns_asker
         return answer_gateway_name(server, ret_ticket, now_ns, &decision, dst, ret_len);
     }
     if (!is_routable(server, query->question.type)) {
-        tell_answered(server, ret_ticket, &decision, "no route for this family");
+        tell_answered(server, ret_ticket, &decision, "no route for this family", NULL);
         *ret_len = dns_reply_write(query, DNS_NOERROR, false, dst);
         return DNS_REPLY;
     }
@@ -287,28 +314,32 @@ static size_t deny_answer(struct dns_server *server, const struct dns_ticket *ti
 {
     char detail[LN_NAME_MAX + 32];
     char addr[LN_ADDR_TEXT_MAX];
+    struct addresses held = {.list = {finding->addr}, .n = 1};
     bool rebind = verdict == DNS_ANSWER_REBIND;
     if (rebind) {
         ln_addr_format(&finding->addr, addr);
     }
     snprintf(detail, sizeof(detail), "the answer holds %s", rebind ? addr : finding->name);
-    tell(server, &ticket->asker, &ticket->query, rebind ? LN_EVENT_DNS_REBIND : LN_EVENT_DNS_DENIED,
-         &finding->decision, rebind ? NULL : "alias", detail);
+    tell(server, ticket, rebind ? LN_EVENT_DNS_REBIND : LN_EVENT_DNS_DENIED, &finding->decision,
+         rebind ? NULL : "alias", detail, rebind ? &held : NULL);
     return dns_reply_write(&ticket->query, DNS_NXDOMAIN, false, dst);
 }
 
 static size_t fail(struct dns_server *server, const struct dns_ticket *ticket,
                    const ln_decision *decision, const char *why, uint8_t *dst)
 {
-    tell_answered(server, ticket, decision, why);
+    tell_answered(server, ticket, decision, why, NULL);
     return dns_reply_write(&ticket->query, DNS_SERVFAIL, false, dst);
 }
 
-/* Writes what was found fine; over UDP what does not fit is truncated to nothing but TC. */
-static size_t give(struct dns_server *server, const struct dns_ticket *ticket,
-                   const ln_decision *decision, const struct dns_answer *answer, uint8_t *dst)
+/* Writes what was found fine, and pinned; over UDP what does not fit is truncated to nothing but
+ * TC. */
+static size_t give(const struct pinning *pinning, const ln_decision *decision,
+                   const struct dns_answer *answer, uint8_t *dst)
 {
     char rcode[DNS_TYPE_TEXT_MAX];
+    struct dns_server *server = pinning->server;
+    const struct dns_ticket *ticket = pinning->ticket;
     const struct dns_query *query = &ticket->query;
     bool udp = ticket->asker.transport == LN_UDP;
     size_t room = !udp                            ? DNS_MESSAGE_MAX
@@ -318,7 +349,8 @@ static size_t give(struct dns_server *server, const struct dns_ticket *ticket,
     if (len == 0 && !udp) {
         return fail(server, ticket, decision, "the answer is too long", dst);
     }
-    tell_answered(server, ticket, decision, dns_rcode_name(dns_answer_rcode(answer), rcode));
+    tell_answered(server, ticket, decision, dns_rcode_name(dns_answer_rcode(answer), rcode),
+                  &pinning->pinned);
     return len > 0 ? len : dns_reply_write(query, DNS_NOERROR, true, dst);
 }
 
@@ -334,9 +366,9 @@ static size_t take_answer(struct dns_server *server, const struct dns_ticket *ti
     if (verdict != DNS_ANSWER_FINE) {
         return deny_answer(server, ticket, verdict, &finding, dst);
     }
-    struct pinning pinning = {server, ticket, now_ns};
+    struct pinning pinning = {.server = server, .ticket = ticket, .now_ns = now_ns};
     dns_answer_each_address(answer, pin, &pinning);
-    return give(server, ticket, decision, answer, dst);
+    return give(&pinning, decision, answer, dst);
 }
 
 static bool is_truncated(const uint8_t *msg, size_t len)
@@ -351,7 +383,7 @@ static bool take_back(struct dns_server *server, const struct dns_ticket *ticket
     server->in_flight--;
     judge_name(server, ticket, ret);
     if (ret->action != LN_ALLOW) {
-        tell(server, &ticket->asker, &ticket->query, LN_EVENT_DNS_DENIED, ret, NULL, NULL);
+        tell(server, ticket, LN_EVENT_DNS_DENIED, ret, NULL, NULL, NULL);
     }
     return ret->action == LN_ALLOW;
 }
@@ -364,7 +396,7 @@ size_t dns_server_answer(struct dns_server *server, struct dns_ticket *ticket, c
         return dns_reply_write(&ticket->query, DNS_NXDOMAIN, false, dst);
     }
     if (is_truncated(msg, len)) {
-        tell_answered(server, ticket, &decision, "truncated");
+        tell_answered(server, ticket, &decision, "truncated", NULL);
         return dns_reply_write(&ticket->query, DNS_NOERROR, true, dst);
     }
     struct dns_answer *answer;
@@ -392,6 +424,6 @@ void dns_server_cancel(struct dns_server *server, struct dns_ticket *ticket)
 {
     ln_decision decision;
     if (take_back(server, ticket, &decision)) {
-        tell_answered(server, ticket, &decision, "the asker is gone");
+        tell_answered(server, ticket, &decision, "the asker is gone", NULL);
     }
 }

@@ -122,6 +122,7 @@ static ln_event event_of(const struct admission *admission, ln_event_kind kind,
                 : out                        ? key->peer_port
                                              : key->guest_port,
         .name = flow->name,
+        .name_from = flow->name != NULL ? "shown" : NULL,
         .action = ln_action_name(flow->decision.action),
         .rule = flow->decision.rule,
         .source_file = rule != NULL ? rule->file : NULL,
@@ -138,9 +139,11 @@ void admission_tell_verdict(struct admission *admission, const struct flow *flow
     const char *pinned = NULL;
     if (name != NULL) {
         event.name = name;
+        event.name_from = "shown";
     } else if (flow->name == NULL &&
                ln_pins_names(admission->pins, &flow->key.peer, now_ns, &pinned, 1) == 1) {
         event.name = pinned;
+        event.name_from = "resolved";
     }
     event.reason = reason != NULL ? reason : event.reason;
     admission->hits[flow->decision.rule]++;

@@ -42,6 +42,21 @@ static void set_addr(lua_State *L, const char *key, const ln_addr *addr)
     }
 }
 
+static void set_addrs(lua_State *L, const char *key, const ln_addr *addrs, size_t n)
+{
+    if (n == 0) {
+        return;
+    }
+    lua_createtable(L, (int)n, 0);
+    for (size_t i = 0; i < n; i++) {
+        char text[LN_ADDR_TEXT_MAX];
+        ln_addr_format(&addrs[i], text);
+        lua_pushstring(L, text);
+        lua_rawseti(L, -2, (lua_Integer)i + 1);
+    }
+    lua_setfield(L, -2, key);
+}
+
 static void set_count(lua_State *L, const char *key, uint64_t value)
 {
     if (value != 0) {
@@ -64,12 +79,14 @@ static void push_event(lua_State *L, const ln_event *event)
     set_count(L, "src_port", event->src_port);
     set_count(L, "port", event->port);
     set_string(L, "name", event->name);
+    set_string(L, "name_from", event->name_from);
     set_string(L, "type", event->type);
     set_string(L, "action", event->action);
     set_count(L, "rule", event->rule);
     set_source(L, event->source_file, event->source_line);
     set_string(L, "reason", event->reason);
     set_string(L, "detail", event->detail);
+    set_addrs(L, "addresses", event->addresses, event->n_addresses);
     set_count(L, "count", event->count);
     set_count(L, "bytes_out", event->bytes_out);
     set_count(L, "bytes_in", event->bytes_in);

@@ -262,6 +262,7 @@ static int start(ln_gateway *gw, const ln_config *config, ln_error *reterr)
     }
     gw->link.mtu = (uint16_t)(config->mtu == 0 ? MTU_DEFAULT : config->mtu);
     gw->slot = config->slot;
+    gw->learn_names = config->learn_names;
     r = assign_addresses(gw, ln_policy_settings(config->policy), &gw->link, reterr);
     if (r < 0) {
         return r;

@@ -49,6 +49,7 @@ struct ln_gateway {
     struct tcp_link tcp;
     struct tcp_flow *tcp_ready, *tcp_ready_last; /* queue of flows that go on in the next turn */
     uint32_t turns;
+    bool learn_names; /* see ln_config */
     bool peek_offset; /* SO_PEEK_OFF works for TCP */
     uint8_t *scratch; /* HOST_SOCKET_SCRATCH bytes; NULL where peek_offset */
     uint8_t *frame;   /* TCP_FRAME_MAX bytes: segments to the guest are built here */

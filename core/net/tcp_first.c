@@ -42,9 +42,21 @@ size_t tcp_first_space(const struct tcp_flow *f)
     return limit > first->len ? limit - first->len : 0;
 }
 
-/* Denies for what is not, or cannot be, read. Returns false. */
+/* No name comes. Returns whether the flow is allowed. */
+static bool judge_unnamed(struct tcp_flow *f)
+{
+    f->watching = false;
+    timer_cancel(&f->gw->loop.timers, &f->timer);
+    return tcp_flow_judge(f, LN_NAME_NONE, NULL, false);
+}
+
+/* Denies for what is not, or cannot be, read, unless no name matters. Returns whether the flow may
+ * go on. */
 static bool deny_unread(struct tcp_flow *f, const char *reason)
 {
+    if (f->certain) {
+        return judge_unnamed(f);
+    }
     f->flow.decision = (ln_decision){.action = LN_DENY, .reason = LN_REASON_NAME_UNKNOWN};
     f->reason = reason;
     f->denied = true;
@@ -108,9 +120,7 @@ static bool look(struct tcp_flow *f, struct first_flight_view *view, const uint8
         timer_cancel(&f->gw->loop.timers, &f->timer);
         return tcp_flow_judge(f, LN_NAME_SHOWN, name, is_host);
     case FIRST_FLIGHT_UNNAMED:
-        f->watching = false;
-        timer_cancel(&f->gw->loop.timers, &f->timer);
-        return tcp_flow_judge(f, LN_NAME_NONE, NULL, false);
+        return judge_unnamed(f);
     }
     return false;
 }

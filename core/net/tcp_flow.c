@@ -18,11 +18,14 @@
  * passed on, but kept and looked at all the same until they show what they are: no name gets past
  * by being slow, since a hello or request of which the end was never passed on is none.
  *
+ * With ln_config.learn_names an allowed flow is watched too, as one whose time was up: its bytes
+ * are passed on at once. It is `certain`: whatever they show or hide, it stays allowed.
+ *
  * `watching` and `passing` stand for these phases; `far` is the host socket's:
  *
  *   watching  passing
  *   yes       no       first flight under way; bytes are kept
- *   yes       yes      its time was up; bytes are kept and passed on
+ *   yes       yes      its time was up, or it is certain; bytes are kept and passed on
  *   no        yes      judged for good; bytes are passed on, first those that were kept
  *   no        no       does not occur
  *
@@ -271,6 +274,9 @@ static void side_closed(struct tcp_far *side, enum tcp_end end)
     ln_pins_release(gw->admission.pins, &f->flow.key.peer, gw->loop.now_ns);
     f->flow.bytes_out = f->ep.bytes_out;
     f->flow.bytes_in = f->ep.bytes_in;
+    if (f->certain) {
+        tcp_flow_tell_open(f);
+    }
     if (f->told) {
         admission_tell_close(&gw->admission, &f->flow,
                              f->denied           ? "denied"
@@ -418,14 +424,14 @@ static void open_flow(ln_gateway *gw, const struct packet *syn)
         gateway_over_limit(gw);
         return;
     }
-    f->watching = decision.action == LN_DEFER;
-    f->passing = !f->watching;
-    if (f->watching) {
+    f->certain = f->passing = decision.action == LN_ALLOW;
+    f->watching = !f->certain || gw->learn_names;
+    if (!f->certain) {
         gateway_judge(gw, &key, LN_NAME_NONE, NULL, false, &decision);
         f->permitted = decision.action == LN_ALLOW;
     }
     f->flow.decision = decision;
-    if (f->passing) {
+    if (!f->watching) {
         tcp_flow_tell_open(f);
     }
     if (f->passing || f->permitted) {
@@ -488,6 +494,7 @@ void tcp_flow_rejudge(ln_gateway *gw, struct flow *flow)
         gateway_judge(gw, &flow->key, LN_NAME_NONE, NULL, false, &flow->decision);
     }
     f->permitted = flow->decision.action == LN_ALLOW;
+    f->certain = f->permitted && !deferred;
     /* Where it still hangs on a name, and nothing was sent to the host, it may go on. */
     if (!f->permitted && !(deferred && f->far == FAR_NONE)) {
         f->denied = true;

@@ -29,6 +29,7 @@ struct tcp_flow {
     bool watching : 1;         /* the first bytes are still looked at */
     bool passing : 1;          /* the guest's bytes may go to the host */
     bool permitted : 1;        /* the pins allow it as long as no name shows */
+    bool certain : 1;          /* no name can change the verdict: it is looked for all the same */
     bool told : 1;             /* flow_open was */
     bool denied : 1;           /* flow_denied is due at the end */
     bool finish_due : 1;       /* the guest's FIN is to follow what is kept */

@@ -108,12 +108,14 @@ function Policy:rules() end
 ---@field src_port? integer
 ---@field port? integer
 ---@field name? string
+---@field name_from? "shown"|"resolved" whence a flow's name is
 ---@field type? string of a DNS query
 ---@field action? lunette.Action
 ---@field rule? integer
 ---@field source? string
 ---@field reason? string
 ---@field detail? string for people
+---@field addresses? string[] of a DNS answer
 ---@field count? integer
 ---@field bytes_out? integer
 ---@field bytes_in? integer

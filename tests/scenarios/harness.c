@@ -229,6 +229,7 @@ static int on_event(void *user, const ln_event *event)
     told->kind = event->kind;
     copy_text(told->protocol, sizeof(told->protocol), event->protocol);
     copy_text(told->name, sizeof(told->name), event->name);
+    copy_text(told->name_from, sizeof(told->name_from), event->name_from);
     copy_text(told->reason, sizeof(told->reason), event->reason);
     copy_text(told->action, sizeof(told->action), event->action);
     if (event->dst != NULL) {
@@ -279,6 +280,7 @@ void world_start(struct world *w, ln_policy *policy)
         .mtu = w->mtu,
         .offloads = w->offloads,
         .resolv_conf = "/dev/null",
+        .learn_names = w->learn_names,
     };
     ln_host host = {
         .size = sizeof(host),

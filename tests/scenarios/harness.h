@@ -34,7 +34,7 @@ struct heard {
 /* An event, with strings of its own. */
 struct told {
     ln_event_kind kind;
-    char protocol[8], name[256], reason[64], action[16];
+    char protocol[8], name[256], name_from[16], reason[64], action[16];
     ln_addr dst;
     uint16_t port, src_port;
     uint32_t rule;
@@ -49,6 +49,7 @@ struct world {
     uint64_t now_ns;
     uint32_t mtu, offloads, slot;     /* set before world_start() */
     bool old_kernel;                  /* without SO_PEEK_OFF for TCP; set before world_start() */
+    bool learn_names;                 /* ln_config's; set before world_start() */
     bool refuse_frames;               /* the link is full */
     struct heard *heard, *heard_last; /* oldest first */
     struct heard *taken;              /* what next_heard() gave last */

@@ -592,6 +592,100 @@ static void test_pins_live_as_long_as_a_flow_uses_them(void **state)
     end(&s);
 }
 
+/* ---- names that no verdict hangs on ---- */
+
+static void begin_learning(struct scene *s)
+{
+    *s = (struct scene){.w = {.learn_names = true}};
+    s->listener = host_listen(&s->port, 64);
+    world_start(&s->w, POLICY("default_egress=allow"));
+    world_pin(&s->w, "good.test", HOST);
+}
+
+static void test_learned_name_is_told_and_holds_nothing_up(void **state)
+{
+    struct scene s;
+    uint8_t hello[HELLO_MAX];
+    (void)state;
+    begin_learning(&s);
+    struct guest g = open_flow(&s);
+    int host = host_accept(s.listener);
+    size_t len = client_hello(hello, "bad.test"); /* never resolved, but all is allowed */
+    guest_send(&g, hello, 20);
+    host_expect(host, hello, 20);
+    assert_int_equal(count_told(&s.w, LN_EVENT_FLOW_OPEN), 0);
+    guest_send(&g, hello + 20, len - 20);
+    host_expect(host, hello + 20, len - 20);
+    guest_send(&g, "more", 4);
+    host_expect(host, "more", 4);
+    assert_int_equal(count_told(&s.w, LN_EVENT_FLOW_OPEN), 1);
+    guest_reset(&g);
+    assert_string_equal(told_nth(&s.w, LN_EVENT_FLOW_OPEN, 0)->name, "bad.test");
+    assert_string_equal(told_nth(&s.w, LN_EVENT_FLOW_OPEN, 0)->name_from, "shown");
+    assert_string_equal(told_nth(&s.w, LN_EVENT_FLOW_CLOSE, 0)->name, "bad.test");
+    close(host);
+    guest_free(&g);
+    end(&s);
+}
+
+static void test_learning_names_denies_nothing(void **state)
+{
+    static const char twice[] = "GET / HTTP/1.1\r\nHost: good.test\r\nHost: other.test\r\n\r\n";
+    static char head[20000];
+    struct scene s;
+    (void)state;
+    begin_learning(&s);
+    struct guest g = open_flow(&s);
+    int host = host_accept(s.listener);
+    guest_send(&g, twice, strlen(twice));
+    host_expect(host, twice, strlen(twice));
+    struct guest second = open_flow(&s);
+    int second_host = host_accept(s.listener);
+    memset(head, 'a', sizeof(head));
+    memcpy(head, "GET / HTTP/1.1\r\nX: ", 19);
+    for (size_t sent = 0; sent < sizeof(head);) {
+        size_t n = guest_send(&second, head + sent, sizeof(head) - sent);
+        assert_true(n > 0);
+        host_expect(second_host, head + sent, n);
+        sent += n;
+    }
+    struct guest third = open_flow(&s); /* it shows the beginning of a hello, and goes */
+    int third_host = host_accept(s.listener);
+    guest_send(&third, "\26\3\1", 3);
+    host_expect(third_host, "\26\3\1", 3);
+    guest_reset(&third);
+    assert_int_equal(count_told(&s.w, LN_EVENT_FLOW_DENIED), 0);
+    assert_int_equal(count_told(&s.w, LN_EVENT_FLOW_OPEN), 3);
+    assert_string_equal(told_nth(&s.w, LN_EVENT_FLOW_OPEN, 0)->name, "good.test");
+    assert_string_equal(told_nth(&s.w, LN_EVENT_FLOW_OPEN, 0)->name_from, "resolved");
+    assert_string_equal(told_nth(&s.w, LN_EVENT_FLOW_CLOSE, 0)->name, "");
+    close(host);
+    close(second_host);
+    close(third_host);
+    guest_free(&g);
+    guest_free(&second);
+    guest_free(&third);
+    end(&s);
+}
+
+static void test_learning_names_lets_a_silent_client_be(void **state)
+{
+    struct scene s;
+    (void)state;
+    begin_learning(&s);
+    struct guest g = open_flow(&s);
+    int host = host_accept(s.listener);
+    pass(&s.w, 120000);
+    host_send(host, "220 ready\r\n", 11);
+    guest_expect(&g, "220 ready\r\n", 11);
+    assert_int_equal(count_told(&s.w, LN_EVENT_FLOW_OPEN), 1);
+    guest_send(&g, "HELO\r\n", 6);
+    host_expect(host, "HELO\r\n", 6);
+    close(host);
+    guest_free(&g);
+    end(&s);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -620,6 +714,9 @@ int main(void)
         cmocka_unit_test(test_policy_that_cannot_be_enforced_keeps_the_old_one),
         cmocka_unit_test(test_refused_flow_is_let_in_once_its_name_is_resolved),
         cmocka_unit_test(test_pins_live_as_long_as_a_flow_uses_them),
+        cmocka_unit_test(test_learned_name_is_told_and_holds_nothing_up),
+        cmocka_unit_test(test_learning_names_denies_nothing),
+        cmocka_unit_test(test_learning_names_lets_a_silent_client_be),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -41,15 +41,18 @@ typedef struct ln_event {
     const ln_addr *src;
     const ln_addr *dst;
     uint16_t src_port;
-    uint16_t port;           /* destination port */
-    const char *name;        /* DNS name, SNI or Host, canonical */
-    const char *type;        /* DNS type, "AAAA" */
-    const char *action;      /* "allow", "deny", "reject" */
-    uint32_t rule;           /* 1-based in the expanded list; 0: the default decided */
+    uint16_t port;         /* destination port */
+    const char *name;      /* DNS name, SNI or Host, canonical */
+    const char *name_from; /* of a flow: "shown" by the client, or "resolved": pinned to the peer */
+    const char *type;      /* DNS type, "AAAA" */
+    const char *action;    /* "allow", "deny", "reject" */
+    uint32_t rule;         /* 1-based in the expanded list; 0: the default decided */
     const char *source_file; /* where the rule was written */
     int source_line;
-    const char *reason;           /* stable code, "rule", "default", "never", … */
-    const char *detail;           /* a sentence for people; no stable form */
+    const char *reason;       /* stable code, "rule", "default", "never", … */
+    const char *detail;       /* a sentence for people; no stable form */
+    const ln_addr *addresses; /* dns_query: pinned to the name now; dns_rebind: what it held */
+    size_t n_addresses;
     uint64_t count;               /* limit, drop: how many are told by this event */
     uint64_t bytes_out, bytes_in; /* guest to network, network to guest; payload bytes */
     uint64_t packets_out, packets_in;

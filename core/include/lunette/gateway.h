@@ -39,6 +39,8 @@ typedef struct ln_config {
     uint32_t mtu;            /* 1280-65520; 0: 1500 */
     uint32_t offloads;       /* LN_OFFLOAD_* that send_frame understands */
     const char *resolv_conf; /* where the host's nameservers stand; NULL: /etc/resolv.conf */
+    bool learn_names;        /* look for a name in the first bytes of every TCP flow, also where no
+                                verdict hangs on it: for events that tell names */
 } ln_config;
 
 typedef struct ln_gateway ln_gateway;

@@ -158,6 +158,15 @@ static void test_hostile_names_stay_valid_json(void **state)
                         "\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd\"}");
 }
 
+static void test_addresses_are_a_list(void **state)
+{
+    (void)state;
+    const ln_addr addrs[] = {ln_addr_v4(0xc0000201), {.bytes = {0x20, 0x01, 0x0d, 0xb8, [15] = 1}}};
+    ln_event event = {.kind = LN_EVENT_DNS_QUERY, .addresses = addrs, .n_addresses = 2};
+    assert_json(&event, "{\"time\":\"1970-01-01T00:00:00.000Z\",\"kind\":\"dns_query\","
+                        "\"addresses\":[\"192.0.2.1\",\"2001:db8::1\"]}");
+}
+
 static void test_a_buffer_too_small_tells_the_length(void **state)
 {
     (void)state;
@@ -202,6 +211,7 @@ int main(void)
         cmocka_unit_test(test_fields_without_a_value_are_left_out),
         cmocka_unit_test(test_a_closed_flow_always_has_its_counters),
         cmocka_unit_test(test_hostile_names_stay_valid_json),
+        cmocka_unit_test(test_addresses_are_a_list),
         cmocka_unit_test(test_a_buffer_too_small_tells_the_length),
         cmocka_unit_test(test_any_time_is_a_time),
         cmocka_unit_test(test_every_kind_has_a_name_of_its_own),

@@ -1,6 +1,7 @@
 /* The name server without I/O: which queries leave, what comes back, what is pinned and told. */
 #include <errno.h>
 
+#include "base/text.h"
 #include "base/timer.h"
 #include "dns/server.h"
 #include "dns/wire.h"
@@ -15,6 +16,7 @@ struct told {
     int count;
     ln_event_kind kind;
     char name[300], type[16], action[8], reason[32], detail[320], protocol[8], dst[64];
+    char addresses[64 * LN_ADDR_TEXT_MAX]; /* each with a blank behind it */
     uint32_t rule;
 };
 
@@ -48,6 +50,12 @@ static int note(void *user, const ln_event *event)
     copy_text(told->detail, sizeof(told->detail), event->detail);
     copy_text(told->protocol, sizeof(told->protocol), event->protocol);
     ln_addr_format(event->dst, told->dst);
+    struct text text = text_of(told->addresses, sizeof(told->addresses));
+    for (size_t i = 0; i < event->n_addresses; i++) {
+        char address[LN_ADDR_TEXT_MAX];
+        ln_addr_format(&event->addresses[i], address);
+        text_printf(&text, "%s ", address);
+    }
     assert_int_equal(event->port, 53);
     assert_int_equal(event->src_port, GUEST_PORT);
     return 0;
@@ -345,6 +353,7 @@ static void test_gateway_names_are_the_gateway(void **state)
         assert_int_equal(answers(f), 1);
         assert_memory_equal(f->reply + f->reply_len - 4, "\254\20\0\1", 4);
         assert_true(is_pinned(f, names[i], "172.16.0.1", NOW));
+        assert_string_equal(f->told.addresses, "172.16.0.1 ");
         assert_int_equal(ask(f, names[i], DNS_TYPE_AAAA), DNS_REPLY);
         assert_true(is_pinned(f, names[i], "fd42:6d73:62::1", NOW));
         assert_int_equal(ask(f, names[i], 16), DNS_REPLY);
@@ -395,6 +404,7 @@ static void test_answer_is_pinned_and_given(void **state)
     answer(f, &a);
     assert_told(f, LN_EVENT_DNS_QUERY, "rule");
     assert_string_equal(f->told.detail, "NOERROR");
+    assert_string_equal(f->told.addresses, "192.0.2.1 192.0.2.2 ");
     assert_string_equal(f->told.action, "allow");
     assert_int_equal(answers(f), 3);
     /* At least 60 s; only under the name that was asked for. */
@@ -435,6 +445,7 @@ static void test_inner_address_becomes_nxdomain(void **state)
     assert_int_equal(rcode(f), DNS_NXDOMAIN);
     assert_int_equal(answers(f), 0);
     assert_told(f, LN_EVENT_DNS_REBIND, "rebind");
+    assert_string_equal(f->told.addresses, "10.0.0.1 ");
     assert_string_equal(f->told.detail, "the answer holds 10.0.0.1");
     assert_false(is_pinned(f, "www.example", "192.0.2.1", NOW));
     stop(f);
