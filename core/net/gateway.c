@@ -525,7 +525,7 @@ int ln_gateway_reset(ln_gateway *gw)
     ln_pins_free(gw->admission.pins);
     gw->admission.pins = pins;
     memcpy(gw->guest_mac, gw->link.guest_mac, sizeof(gw->guest_mac));
-    wake(gw);
+    gateway_wake(gw);
     return 0;
 }
 
