@@ -22,8 +22,10 @@ enum value_type {
 
 struct ln_value {
     enum value_type type;
-    int line;         /* 1-based, 0: unknown */
-    const char *file; /* NULL: unknown */
+    int line;           /* 1-based, 0: unknown */
+    const char *file;   /* NULL: unknown */
+    const char *origin; /* the user's own path of this value where it differs from where it stands
+                           ("rules[3]"), or NULL */
     union {
         bool boolean;
         int64_t integer;
@@ -48,8 +50,6 @@ struct value_table {
     size_t n_items;
     struct value_entry *entries;
     size_t n_entries;
-    const char *origin; /* the user's own path of this table where it differs from where it stands
-                           ("rules[3]"), or NULL */
 };
 
 /* The entry's value under a string key, or NULL. */

@@ -10,6 +10,7 @@
 #include "luabind/load.h"
 #include "luabind/policy.h"
 #include "luabind/problems.h"
+#include "luabind/rule_line.h"
 #include "luabind/sandbox.h"
 #include "luabind/where.h"
 
@@ -97,6 +98,7 @@ int luaopen_lunette_core(lua_State *L)
     static const luaL_Reg functions[] = {
         {"here", where_here},
         {"env", sandbox_env},
+        {"parse_rule", rule_line_parse},
         {"compile", core_compile},
         {"load", core_load},
         {"gateway", gateway_object_new},

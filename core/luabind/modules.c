@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "luabind/file.h"
+#include "luabind/rule_line.h"
 #include "luabind/sandbox.h"
 #include "luabind/where.h"
 
@@ -75,11 +76,13 @@ static void find_module(lua_State *L, const char *name)
 /* Pushes lunette.core: the part of lunette's modules that is written in C. */
 static void push_core(lua_State *L)
 {
-    lua_createtable(L, 0, 2);
+    lua_createtable(L, 0, 3);
     lua_pushcfunction(L, where_here);
     lua_setfield(L, -2, "here");
     lua_pushcfunction(L, sandbox_env);
     lua_setfield(L, -2, "env");
+    lua_pushcfunction(L, rule_line_parse);
+    lua_setfield(L, -2, "parse_rule");
 }
 
 /* Runs the chunk on top of the stack and replaces it by the value of the module. */

@@ -10,6 +10,12 @@
 struct place {
     const char *file;
     int line;
+    const char *origin; /* of this value only: ln_value's */
+};
+
+/* Stack indexes of what the mark of a table says of its fields: tables, or nil. */
+struct fields_marks {
+    int lines, files, origins;
 };
 
 static int convert(lua_State *L, int index, struct value_source *source, struct place place,
@@ -30,71 +36,108 @@ static int no_room(struct value_source *source, struct place place)
     return refuse(source, place, "the configuration is too large");
 }
 
-/* The string field `key` of the table at `index`, or NULL; it lives as long as the table. */
-static const char *raw_string(lua_State *L, int index, const char *key)
+/* Copies the string on top of the stack, which it pops; NULL where it is none. Returns 0 or as
+ * no_room(). */
+static int take_string(lua_State *L, struct value_source *source, struct place place,
+                       const char **ret)
 {
-    lua_pushstring(L, key);
-    const char *text = lua_rawget(L, index) == LUA_TSTRING ? lua_tostring(L, -1) : NULL;
+    size_t len;
+    const char *text = lua_type(L, -1) == LUA_TSTRING ? lua_tolstring(L, -1, &len) : NULL;
+    if (text != NULL) {
+        *ret = arena_strndup(source->arena, text, len);
+    }
     lua_pop(L, 1);
-    return text;
+    return text != NULL && *ret == NULL ? no_room(source, place) : 0;
 }
 
-static int raw_line(lua_State *L, int index, const char *key)
+/* Takes the file on top of the stack, which it pops, over into `place`. The line there is of no
+ * other file. */
+static int take_file(lua_State *L, struct value_source *source, struct place *place)
 {
-    lua_pushstring(L, key);
-    lua_rawget(L, index);
-    int line = (int)lua_tointeger(L, -1);
-    lua_pop(L, 1);
-    return line;
-}
-
-/* Reads the mark of the table at `table`, if it has one: its place, its origin; pushes the table of
- * its fields' lines, or nil. */
-static int push_lines(lua_State *L, int table, struct value_source *source, struct place *place,
-                      const char **ret_origin)
-{
-    lua_pushvalue(L, table);
-    if (lua_rawget(L, source->marks) != LUA_TTABLE) {
+    const char *file = lua_type(L, -1) == LUA_TSTRING ? lua_tostring(L, -1) : NULL;
+    if (file == NULL || (place->file != NULL && strcmp(file, place->file) == 0)) {
         lua_pop(L, 1);
-        lua_pushnil(L);
         return 0;
     }
-    int mark = lua_gettop(L);
-    const char *file = raw_string(L, mark, "file");
-    const char *origin = raw_string(L, mark, "origin");
-    int line = raw_line(L, mark, "line");
-    if (file != NULL && (place->file == NULL || strcmp(file, place->file) != 0)) {
-        place->file = arena_strndup(source->arena, file, strlen(file));
-        if (place->file == NULL) {
-            return no_room(source, *place);
-        }
-        place->line = 0;
-    }
-    place->line = line > 0 ? line : place->line;
-    if (origin != NULL) {
-        *ret_origin = arena_strndup(source->arena, origin, strlen(origin));
-        if (*ret_origin == NULL) {
-            return no_room(source, *place);
+    place->line = 0;
+    if (source->file != NULL && strcmp(file, source->file) == 0) {
+        lua_pop(L, 1);
+    } else {
+        int r = take_string(L, source, *place, &source->file);
+        if (r < 0) {
+            return r;
         }
     }
-    lua_pushliteral(L, "lines");
-    lua_rawget(L, mark);
-    lua_remove(L, mark);
+    place->file = source->file;
     return 0;
 }
 
-/* The place of a field: that of its table, with the line of the key on top of the stack if known.
- */
-static struct place place_of(lua_State *L, int lines, struct place table)
+static void take_line(lua_State *L, struct place *place)
 {
-    if (lua_istable(L, lines)) {
-        lua_pushvalue(L, -1);
-        lua_rawget(L, lines);
-        int line = (int)lua_tointeger(L, -1);
-        lua_pop(L, 1);
-        table.line = line > 0 ? line : table.line;
+    int line = (int)lua_tointeger(L, -1);
+    lua_pop(L, 1);
+    place->line = line > 0 ? line : place->line;
+}
+
+static void push_raw(lua_State *L, int table, const char *key)
+{
+    lua_pushstring(L, key);
+    lua_rawget(L, table);
+}
+
+/* Reads the mark of the table at `table`, if it has one: its place; and pushes what it says of the
+ * fields. */
+static int push_marks(lua_State *L, int table, struct value_source *source, struct place *place,
+                      struct fields_marks *ret)
+{
+    lua_pushvalue(L, table);
+    bool marked = lua_rawget(L, source->marks) == LUA_TTABLE;
+    int mark = lua_gettop(L);
+    *ret = (struct fields_marks){mark + 1, mark + 2, mark + 3};
+    if (!marked) {
+        lua_settop(L, mark + 3);
+        return 0;
     }
-    return table;
+    push_raw(L, mark, "file");
+    int r = take_file(L, source, place);
+    if (r < 0) {
+        return r;
+    }
+    push_raw(L, mark, "line");
+    take_line(L, place);
+    push_raw(L, mark, "lines");
+    push_raw(L, mark, "files");
+    push_raw(L, mark, "origins");
+    return 0;
+}
+
+/* Pushes what a table of a mark says of the field whose key is on top of the stack. False: there is
+ * no such table. */
+static bool push_mark(lua_State *L, int marks)
+{
+    if (!lua_istable(L, marks)) {
+        return false;
+    }
+    lua_pushvalue(L, -1);
+    lua_rawget(L, marks);
+    return true;
+}
+
+/* The place of a field, whose key is on top of the stack: that of its table, as far as the table's
+ * mark does not know better. */
+static int place_of(lua_State *L, const struct fields_marks *marks, struct value_source *source,
+                    struct place table, struct place *ret)
+{
+    *ret = table;
+    ret->origin = NULL;
+    int r = push_mark(L, marks->files) ? take_file(L, source, ret) : 0;
+    if (r == 0 && push_mark(L, marks->lines)) {
+        take_line(L, ret);
+    }
+    if (r == 0 && push_mark(L, marks->origins)) {
+        r = take_string(L, source, *ret, &ret->origin);
+    }
+    return r;
 }
 
 static size_t count_items(lua_State *L, int table)
@@ -126,14 +169,19 @@ static size_t count_entries(lua_State *L, int table, size_t n_items)
     return n;
 }
 
-static int convert_items(lua_State *L, int table, int lines, struct value_source *source,
-                         struct place place, int depth, struct value_table *ret)
+static int convert_items(lua_State *L, int table, const struct fields_marks *marks,
+                         struct value_source *source, struct place place, int depth,
+                         struct value_table *ret)
 {
     for (size_t i = 0; i < ret->n_items; i++) {
         lua_pushinteger(L, (lua_Integer)i + 1);
-        struct place at = place_of(L, lines, place);
+        struct place at;
+        int r = place_of(L, marks, source, place, &at);
+        if (r < 0) {
+            return r;
+        }
         lua_rawget(L, table);
-        int r = convert(L, lua_gettop(L), source, at, depth, &ret->items[i]);
+        r = convert(L, lua_gettop(L), source, at, depth, &ret->items[i]);
         if (r < 0) {
             return r;
         }
@@ -142,8 +190,9 @@ static int convert_items(lua_State *L, int table, int lines, struct value_source
     return 0;
 }
 
-static int convert_entries(lua_State *L, int table, int lines, struct value_source *source,
-                           struct place place, int depth, struct value_table *ret)
+static int convert_entries(lua_State *L, int table, const struct fields_marks *marks,
+                           struct value_source *source, struct place place, int depth,
+                           struct value_table *ret)
 {
     size_t i = 0;
     lua_pushnil(L);
@@ -151,10 +200,11 @@ static int convert_entries(lua_State *L, int table, int lines, struct value_sour
         if (!is_item(L, -2, ret->n_items)) {
             int value = lua_gettop(L);
             lua_pushvalue(L, -2);
-            struct place at = place_of(L, lines, place);
+            struct place at;
+            int r = place_of(L, marks, source, place, &at);
             struct value_entry *entry = &ret->entries[i++];
             /* A table as a key is wrong whatever is in it. */
-            int r = convert(L, value + 1, source, at, VALUE_DEPTH_MAX + 1, &entry->key);
+            r = r < 0 ? r : convert(L, value + 1, source, at, VALUE_DEPTH_MAX + 1, &entry->key);
             r = r < 0 ? r : convert(L, value, source, at, depth, &entry->value);
             if (r < 0) {
                 return r;
@@ -174,11 +224,12 @@ static int convert_table(lua_State *L, int index, struct value_source *source, s
     if (table == NULL) {
         return no_room(source, place);
     }
-    int r = push_lines(L, index, source, &place, &table->origin);
+    int top = lua_gettop(L);
+    struct fields_marks marks;
+    int r = push_marks(L, index, source, &place, &marks);
     if (r < 0) {
         return r;
     }
-    int lines = lua_gettop(L);
     table->n_items = count_items(L, index);
     table->n_entries = count_entries(L, index, table->n_items);
     table->items = arena_array(source->arena, table->n_items, sizeof(*table->items));
@@ -186,11 +237,14 @@ static int convert_table(lua_State *L, int index, struct value_source *source, s
     if (table->items == NULL || table->entries == NULL) {
         return no_room(source, place);
     }
-    *ret = (struct ln_value){
-        .type = VALUE_TABLE, .line = place.line, .file = place.file, .table = table};
-    r = convert_items(L, index, lines, source, place, depth + 1, table);
-    r = r < 0 ? r : convert_entries(L, index, lines, source, place, depth + 1, table);
-    lua_settop(L, lines - 1);
+    *ret = (struct ln_value){.type = VALUE_TABLE,
+                             .line = place.line,
+                             .file = place.file,
+                             .origin = place.origin,
+                             .table = table};
+    r = convert_items(L, index, &marks, source, place, depth + 1, table);
+    r = r < 0 ? r : convert_entries(L, index, &marks, source, place, depth + 1, table);
+    lua_settop(L, top);
     return r;
 }
 
@@ -218,7 +272,8 @@ static void convert_number(lua_State *L, int index, struct ln_value *ret)
 static int convert(lua_State *L, int index, struct value_source *source, struct place place,
                    int depth, struct ln_value *ret)
 {
-    *ret = (struct ln_value){.type = VALUE_NIL, .line = place.line, .file = place.file};
+    *ret = (struct ln_value){
+        .type = VALUE_NIL, .line = place.line, .file = place.file, .origin = place.origin};
     switch (lua_type(L, index)) {
     case LUA_TNIL:
         return 0;

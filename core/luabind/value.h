@@ -17,6 +17,7 @@ struct value_source {
     int n_functions;     /* how many are in it; a function's reference is its place there */
     struct arena *arena; /* owns the tree; its cap must be VALUE_BYTES_MAX */
     ln_problems *problems;
+    const char *file; /* the last one copied, for the next value in it */
 };
 
 /* Converts the value at `index`. Returns 0; -EINVAL with a problem added when the tree is too deep

@@ -1,8 +1,10 @@
 /* The expanded rule list: deny lists, then the rules as written or those of a preset. */
+#include <errno.h>
 #include <string.h>
 
 #include "base/text.h"
 #include "policy/plan_parts.h"
+#include "policy/rule_parse.h"
 
 #define A_RULE                                                                                     \
     "a chain, a line such as \"allow@public:tcp:443\", or a table {action =, destination =, …}"
@@ -13,6 +15,7 @@ struct rule_reader {
     struct build *build;
     struct schema *schema;
     struct port_ranges ports; /* scratch of one rule */
+    struct arena line;        /* likewise, of one that is written on one line */
     const char *file_found;   /* the last file seen, and its copy in the plan */
     const char *file;
 };
@@ -178,14 +181,10 @@ static void add_destinations(struct rule_reader *reader, const struct place *pla
     }
 }
 
-static void read_rule(struct schema *schema, const struct place *place, void *out)
+static void read_fields(struct rule_reader *reader, const struct place *place)
 {
-    struct rule_reader *reader = out;
+    struct schema *schema = reader->schema;
     size_t mistakes = schema->mistakes;
-    if (place->value->type != VALUE_TABLE) {
-        schema_wrong(schema, place, A_RULE, "it is not a rule");
-        return;
-    }
     struct draft draft = {0};
     schema_table(schema, place, rule_fields, COUNT_OF(rule_fields), &draft);
     ln_rule rule = {0};
@@ -211,6 +210,48 @@ static void read_rule(struct schema *schema, const struct place *place, void *ou
         schema_missing(schema, place, "destination", "\"*\" for all, or what is meant");
     } else {
         add_destinations(reader, &draft.destination, &rule, mistakes);
+    }
+}
+
+/* A rule on one line: as the table that says the same, in its place. */
+static void read_line(struct rule_reader *reader, const struct place *place)
+{
+    const struct ln_value *line = place->value;
+    struct ln_value fields;
+    int r = rule_parse(line->string.data, line->string.len, &reader->line, &fields);
+    if (r == 0) {
+        fields.file = line->file;
+        fields.line = line->line;
+        fields.origin = line->origin;
+        struct place at = *place;
+        at.value = &fields;
+        read_fields(reader, &at);
+    } else if (r == -EINVAL) {
+        schema_wrong(reader->schema, place, A_RULE, "it is not a rule");
+    } else {
+        reader->schema->out_of_memory = true;
+    }
+    arena_free(&reader->line);
+}
+
+/* An item reader; `out` is the struct rule_reader. */
+static void read_rule(struct schema *schema, const struct place *place, void *out)
+{
+    switch (place->value->type) {
+    case VALUE_TABLE:
+        read_fields(out, place);
+        return;
+    case VALUE_STRING:
+        read_line(out, place);
+        return;
+    case VALUE_NIL:
+    case VALUE_BOOLEAN:
+    case VALUE_INTEGER:
+    case VALUE_NUMBER:
+    case VALUE_FUNCTION:
+    case VALUE_OTHER:
+        schema_wrong(schema, place, A_RULE, "it is not a rule");
+        return;
     }
 }
 

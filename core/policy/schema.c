@@ -59,11 +59,6 @@ struct place place_of_entry(const struct place *up, const struct value_entry *en
     return place;
 }
 
-static const char *origin_of(const struct ln_value *value)
-{
-    return value != NULL && value->type == VALUE_TABLE ? value->table->origin : NULL;
-}
-
 static bool is_identifier(const char *key, size_t len)
 {
     for (size_t i = 0; i < len; i++) {
@@ -92,9 +87,8 @@ static void put_shown(struct text *text, const char *data, size_t len)
 
 static void put_path(struct text *text, const struct place *place)
 {
-    const char *origin = origin_of(place->value);
-    if (origin != NULL) {
-        text_puts(text, origin);
+    if (place->value != NULL && place->value->origin != NULL) {
+        text_puts(text, place->value->origin);
         return;
     }
     if (place->up == NULL) {

@@ -1,9 +1,10 @@
---- From a configuration as people write it to the plain table that is validated: chains, lists in
---- lists and one-line rules become plain rules. Everything else, mistakes included, is passed on as
---- it is; validation tells all of them at once.
+--- From a configuration as people write it to the plain table that is validated: chains become plain
+--- rules, lists in lists become one. Everything else, mistakes included, is passed on as it is;
+--- validation tells all of them at once.
 ---
 --- Positions travel beside the tables, not in them: a mark says where a table and its fields are
---- written.
+--- written. There may be a hundred thousand rules, so a rule needs no mark of its own: that of their
+--- list knows.
 
 local locate = require "lunette.locate"
 local profiles = require "lunette.profiles"
@@ -14,8 +15,10 @@ local M = {}
 ---@class lunette.Mark
 ---@field file? string
 ---@field line? integer
----@field origin? string the user's own path of the table: "rules[3]"
 ---@field lines table<string|integer, integer> of the fields, where known
+---@field files? table<integer, string> of the items, where it is another
+---@field origins? table<integer, string> the user's own paths of the items, "rules[3]", where they
+---  differ from where the items stand
 
 ---@class lunette.Problem
 ---@field file? string
@@ -26,12 +29,14 @@ local M = {}
 ---@field message string
 
 local HOLES_MAX = 16 -- told of one list
-local NO_LINES = {} -- never changed: most tables have no positions of their own
+local NO_LINES = {} -- never changed
 local DEPTH_MAX = 32 -- of tables in tables; deeper ones are refused when values are converted
 
 ---@class lunette.Expansion
 ---@field marks table<table, lunette.Mark>
 ---@field problems lunette.Problem[]
+---@field list any[] the expanded rules
+---@field at lunette.Mark of that list
 local Expansion = {}
 Expansion.__index = Expansion
 
@@ -60,10 +65,12 @@ function Expansion:problem(mark, field, message, found, accepted)
   }
 end
 
---- Adds a plain rule to the expanded list.
-function Expansion:add(rule, mark)
-  self.marks[rule] = mark
-  self.list[#self.list + 1] = rule
+--- Adds what is entry `i` of the user's own list `prefix`, or comes from it, to the expanded list.
+function Expansion:add(rule, prefix, i, file, line)
+  local position, at = #self.list + 1, self.at
+  self.list[position], at.lines[position] = rule, line
+  if file ~= at.file then at.files[position] = file end
+  if prefix ~= "rules" or i ~= position then at.origins[position] = ("%s[%d]"):format(prefix, i) end
 end
 
 --- Whether `value` is a list of rules and not a rule written as a table.
@@ -71,42 +78,17 @@ local function is_list(value)
   return type(value) == "table" and not rules.is_chain(value) and rawget(value, 1) ~= nil
 end
 
---- A rule written as a table. One that stands in several places is copied, for each has its origin.
-function Expansion:add_table(rule, origin, file, line)
-  local known = self.marks[rule] or { file = file, line = line, lines = NO_LINES }
-  if known.origin then
-    local copy = {}
-    for key, value in next, rule do copy[key] = value end
-    rule, known = copy, { file = known.file, line = known.line, lines = known.lines }
-  end
-  known.origin = origin
-  self:add(rule, known)
-end
-
---- A value that is not a table, for a message.
-local function describe(value)
-  if type(value) == "string" then return (("%q"):format(value):gsub("\\\n", "\\n")) end
-  return type(value) == "number" and tostring(value) or "a " .. type(value)
-end
-
 --- One entry of `rules`, whatever it is.
-function Expansion:add_entry(entry, origin, file, line, depth)
-  local parsed = type(entry) == "string" and rules.parse(entry)
+function Expansion:add_entry(entry, prefix, i, file, line, depth)
   if rules.is_chain(entry) then
-    local plain, chain_file, chain_line = rules.plain(entry)
-    for _, rule in ipairs(plain) do
-      self:add(rule, { file = chain_file or file, line = chain_file and chain_line or line,
-        lines = NO_LINES, origin = origin })
-    end
-  elseif parsed then
-    self:add(parsed, { file = file, line = line, lines = NO_LINES, origin = origin })
+    local rule, more, chain_file, chain_line = rules.plain(entry)
+    if chain_file then file, line = chain_file, chain_line end
+    self:add(rule, prefix, i, file, line)
+    for _, further in ipairs(more) do self:add(further, prefix, i, file, line) end
   elseif is_list(entry) and depth < DEPTH_MAX then
-    self:add_list(entry, origin, file, line, depth + 1)
-  elseif type(entry) == "table" then
-    self:add_table(entry, origin, file, line)
+    self:add_list(entry, ("%s[%d]"):format(prefix, i), file, line, depth + 1)
   else
-    self:problem({ file = file, line = line }, origin, "it is not a rule", describe(entry),
-      'a chain, a line such as "allow@public:tcp:443", or a table { action =, destination =, … }')
+    self:add(entry, prefix, i, file, line)
   end
 end
 
@@ -126,13 +108,12 @@ function Expansion:add_list(list, prefix, file, line, depth)
   local holes = 0
   for i = 1, highest(list) do
     local entry = rawget(list, i)
-    local origin = ("%s[%d]"):format(prefix, i)
     local entry_line = mark.lines[i] or mark.line
     if entry ~= nil then
-      self:add_entry(entry, origin, mark.file, entry_line, depth)
+      self:add_entry(entry, prefix, i, mark.file, entry_line, depth)
     else
       holes = holes + 1
-      self:problem({ file = mark.file, line = entry_line }, origin,
+      self:problem({ file = mark.file, line = entry_line }, ("%s[%d]"):format(prefix, i),
         "there is no rule here (is a variable misspelt?)", "nil")
       if holes >= HOLES_MAX then return end
     end
@@ -149,7 +130,8 @@ function Expansion:expand_rules(config)
     return
   end
   if type(list) ~= "table" then return end
-  self.list = {}
+  self.list, self.at = {}, { file = file, line = line, lines = {}, files = {}, origins = {} }
+  self.marks[self.list] = self.at
   self:add_list(list, "rules", file, line, 1)
   for key, value in next, list do
     if math.type(key) ~= "integer" or key < 1 then self.list[key] = value end

@@ -8,24 +8,21 @@ local core = require "lunette.core"
 
 local M = {}
 
----@class lunette.Draft what a chain has collected
----@field action "allow"|"deny"|"reject"
----@field destinations any[]
----@field calls { protocol: string, ports?: any[] }[]
----@field direction? "egress"|"ingress"|"any"
----@field when? fun(flow: lunette.Flow): boolean
----@field http? { methods?: string[], path?: string }
----@field name? string
----@field file? string where the chain was begun
----@field line? integer
-
--- Keyed by the chain itself, so that a chain has no fields that a policy could change by accident.
----@type table<lunette.Chain, lunette.Draft>
-local drafts = setmetatable({}, { __mode = "k" })
+-- What a chain holds, under keys that nothing else has, so that it has no fields that a policy could
+-- change by accident. There may be a hundred thousand chains: what they hold is plain rules already,
+-- and what many have in common is shared.
+local RULE = {} -- the first plain rule; fields are set in it
+local MORE = {} -- { protocols, ports } of further protocol calls; nil: none
+local PLACE = {} -- { file, line } where the chain was begun
 
 ---@class lunette.Chain
 local Chain = {}
 local metatable = { __index = Chain, __name = "a rule", __metatable = false }
+
+--- Whether `value` is a chain.
+---@return boolean
+local function is_chain(value) return type(value) == "table" and rawget(value, RULE) ~= nil end
+M.is_chain = is_chain
 
 --- A value that was meant to be there: nil in an argument is nearly always a misspelt variable, and
 --- leaving it out would open more than was meant.
@@ -38,46 +35,71 @@ end
 
 --- Whether `value` is a list and not a described destination such as lunette.domain("db").
 local function is_list(value)
-  return type(value) == "table" and not drafts[value] and rawget(value, 1) ~= nil
+  return type(value) == "table" and rawget(value, RULE) == nil and rawget(value, 1) ~= nil
 end
 
 --- The list, which must not be empty and must not have holes: what stands behind a hole would be
 --- lost without a word.
-local function dense(list, what)
+local function dense(list, what, level)
   local count = 0
   for _ in next, list do count = count + 1 end
-  if count == 0 then error(what .. " is empty", 3) end
+  if count == 0 then error(what .. " is empty", level) end
   for i = 1, count do
     if rawget(list, i) == nil then
-      error(("%s has no entry %d (is a variable misspelt?)"):format(what, i), 3)
+      error(("%s has no entry %d (is a variable misspelt?)"):format(what, i), level)
     end
   end
   return list
 end
 
---- Adds the protocol call to the chain; ports are given one by one or in lists.
-local function add_call(chain, protocol, ...)
-  local draft = drafts[chain]
-  if not draft then error(protocol .. "(): call it on a rule, with a colon", 2) end
-  local call = { protocol = protocol }
-  for i = 1, select("#", ...) do
-    local port = present((select(i, ...)), ("%s(): port %d"):format(protocol, i))
-    call.ports = call.ports or {}
+local function check_chain(chain, method)
+  if not is_chain(chain) then error(method .. "(): call it on a rule, with a colon", 3) end
+end
+
+--- The lists of one port, by port: most rules have one, and few are different.
+---@type table<integer, integer[]>
+local single_ports = {}
+
+--- The ports of a call, given one by one or in lists; nil: all.
+local function ports_of(protocol, ...)
+  local count, first = select("#", ...), ...
+  if count == 0 then return nil end
+  if count == 1 and math.type(first) == "integer" and first >= 1 and first <= 65535 then
+    single_ports[first] = single_ports[first] or { first }
+    return single_ports[first]
+  end
+  local ports = {}
+  for i = 1, count do
+    local port = select(i, ...)
+    if port == nil then error(("%s(): port %d is nil (is a variable misspelt?)"):format(protocol, i), 3) end
     if type(port) == "table" then
-      dense(port, protocol .. "(): the list of ports")
-      table.move(port, 1, #port, #call.ports + 1, call.ports)
+      dense(port, protocol .. "(): the list of ports", 4)
+      table.move(port, 1, #port, #ports + 1, ports)
     else
-      call.ports[#call.ports + 1] = port
+      ports[#ports + 1] = port
     end
   end
-  draft.calls[#draft.calls + 1] = call
+  return ports
+end
+
+local PROTOCOLS = { tcp = { "tcp" }, udp = { "udp" }, icmpv4 = { "icmpv4" }, icmpv6 = { "icmpv6" } }
+
+--- Adds a protocol call to the chain.
+local function add_call(chain, protocol, ...)
+  check_chain(chain, protocol)
+  local rule, ports = chain[RULE], ports_of(protocol, ...)
+  if rule.protocols == nil then
+    rule.protocols, rule.ports = PROTOCOLS[protocol], ports
+  else
+    chain[MORE] = chain[MORE] or {}
+    table.insert(chain[MORE], { protocols = PROTOCOLS[protocol], ports = ports })
+  end
   return chain
 end
 
 local function set(chain, method, field, value)
-  local draft = drafts[chain]
-  if not draft then error(method .. "(): call it on a rule, with a colon", 2) end
-  draft[field] = value
+  check_chain(chain, method)
+  chain[RULE][field] = value
   return chain
 end
 
@@ -126,12 +148,15 @@ function Chain:name(label) return set(self, "name", "name", present(label, "name
 ---@return lunette.Chain
 function Chain:http(match) return set(self, "http", "http", present(match, "http{}: the request")) end
 
---- Starts a chain, written where the nearest line outside lunette's own modules stands.
-local function start(action, destinations)
+--- Where the last chain was begun: the next one is often begun there too.
+local last_place = {}
+
+--- A chain of a plain rule, written where the nearest line outside lunette's own modules stands.
+---@return lunette.Chain
+local function chain_of(rule)
   local file, line = core.here()
-  local chain = setmetatable({}, metatable)
-  drafts[chain] = { action = action, destinations = destinations, calls = {}, file = file, line = line }
-  return chain
+  if last_place.file ~= file or last_place.line ~= line then last_place = { file = file, line = line } end
+  return setmetatable({ [RULE] = rule, [PLACE] = last_place }, metatable)
 end
 
 local function starter(action)
@@ -139,13 +164,11 @@ local function starter(action)
   ---@return lunette.Chain
   return function(destination)
     present(destination, action .. "(): the destination")
-    if is_list(destination) then
-      return start(action, dense(destination, action .. "(): the list of destinations"))
-    end
     if type(destination) == "table" and next(destination) == nil then
       error(action .. "(): the list of destinations is empty", 2)
     end
-    return start(action, { destination })
+    if is_list(destination) then dense(destination, action .. "(): the list of destinations", 3) end
+    return chain_of { action = action, destination = destination, protocols = nil, ports = nil } -- room for four
   end
 end
 
@@ -156,110 +179,35 @@ M.reject = starter("reject")
 --- DNS to the gateway: what `allow@dns` says.
 ---@return lunette.Chain
 function M.allow_dns()
-  local chain = start("allow", { "host" })
-  drafts[chain].calls = { { protocol = { "udp", "tcp" }, ports = { 53 } } }
-  return chain
+  return chain_of { action = "allow", destination = "host", protocols = { "udp", "tcp" }, ports = { 53 } }
 end
 
---- The protocols of a one-line form, "tcp" or "tcp,udp", or nil when `text` is not that. `*` is any.
---- A word with a letter that no part of an IPv6 address has is meant as a protocol, right or wrong.
-local function parse_protocols(text)
-  if text == "*" then return {} end
-  local list = {}
-  for word in (text .. ","):gmatch("([^,]*),") do
-    if not word:find("[g-z]") then return nil end
-    list[#list + 1] = word
-  end
-  return list
-end
-
---- Cuts the protocols and ports off the end of a one-line form. An IPv6 address has colons too, so
---- they are found from behind, by what protocols look like.
-local function parse_target(target)
-  local destination, middle, last = target:match("^(.+):([%a%d,*]+):([%d,%-]+)$")
-  local protocols = middle and parse_protocols(middle)
-  if protocols then
-    local ports = {}
-    for port in (last .. ","):gmatch("([^,]*),") do
-      ports[#ports + 1] = port
-    end
-    return destination, protocols, ports
-  end
-  destination, last = target:match("^(.+):([%a%d,*]+)$")
-  protocols = last and parse_protocols(last)
-  if protocols then return destination, protocols, nil end
-  return target, nil, nil
-end
-
-local KINDS = { domain = true, country = true, continent = true, asn = true }
-
---- The destination of a one-line form: as it is, or described, domain(db), asn(13335).
-local function parse_destination(text)
-  local kind, value = text:match("^(%l+)%((.*)%)$")
-  if not KINDS[kind] then return text end
-  return { [kind] = kind == "asn" and math.tointeger(tonumber(value)) or value }
-end
-
---- A rule's fields from its one-line form: `allow@public:tcp:443`, `deny:ingress@10.0.0.0/8`,
---- `allow@dns`. Fields are not checked beyond their shape.
----@param text string
----@return table? fields nil when `text` has no such shape
-function M.parse(text)
-  local head, target = text:match("^([^@]+)@(.+)$")
-  if not head then return nil end
-  local action, direction = head:match("^([^:]+):([^:]+)$")
-  local fields = { action = action or head, direction = direction }
-  if target == "dns" then
-    fields.destination, fields.protocols, fields.ports = "host", { "udp", "tcp" }, { "53" }
-  else
-    local destination
-    destination, fields.protocols, fields.ports = parse_target(target)
-    fields.destination = parse_destination(destination)
-  end
-  return fields
-end
-
---- A rule from its one-line form.
+--- A rule from its one-line form: `allow@public:tcp:443`, `deny:ingress@10.0.0.0/8`, `allow@dns`.
 ---@param text string
 ---@return lunette.Chain
 function M.rule(text)
-  local fields = type(text) == "string" and M.parse(text)
-  if not fields then
+  local rule = type(text) == "string" and core.parse_rule(text)
+  if not rule then
     error("rule(): give a one-line rule such as \"allow@public:tcp:443\"", 2)
   end
-  local chain = start(fields.action, { fields.destination })
-  drafts[chain].direction = fields.direction
-  drafts[chain].calls = { { protocol = fields.protocols, ports = fields.ports } }
-  return chain
+  return chain_of(rule)
 end
-
---- Whether `value` is a chain.
----@return boolean
-function M.is_chain(value) return drafts[value] ~= nil end
 
 --- The plain rules that a chain stands for, and where it was written.
 ---@param chain lunette.Chain
----@return table[] rules
+---@return table rule the first
+---@return table[] more
 ---@return string? file
 ---@return integer? line
 function M.plain(chain)
-  local draft = drafts[chain]
-  local rules = {}
-  for _, destination in ipairs(draft.destinations) do
-    for _, call in ipairs(#draft.calls > 0 and draft.calls or { {} }) do
-      rules[#rules + 1] = {
-        action = draft.action,
-        direction = draft.direction,
-        destination = destination,
-        protocols = type(call.protocol) == "string" and { call.protocol } or call.protocol,
-        ports = call.ports,
-        when = draft.when,
-        http = draft.http,
-        name = draft.name,
-      }
-    end
+  local rule, place, more = chain[RULE], chain[PLACE], {}
+  for i, call in ipairs(chain[MORE] or more) do
+    local copy = {}
+    for key, value in next, rule do copy[key] = value end
+    copy.protocols, copy.ports = call.protocols, call.ports
+    more[i] = copy
   end
-  return rules, draft.file, draft.line
+  return rule, more, place.file, place.line
 end
 
 return M

@@ -221,6 +221,23 @@ describe("a file", function()
     assert.matches(":20002$", list[20000].source)
   end)
 
+  -- In 64 MiB, which every policy has. Were a rule to take much more than 350 bytes there, this would fail.
+  for form, entry in pairs {
+    chains = 'lunette.allow(("10.%d.%d.%d"):format(i >> 16, i >> 8 & 255, i & 255)):tcp(443)',
+    tables = '{ action = "allow", destination = ("10.%d.%d.%d"):format(i >> 16, i >> 8 & 255, i & 255), '
+      .. 'protocols = { "tcp" }, ports = { 443 } }',
+    lines = '("allow@10.%d.%d.%d:tcp:443"):format(i >> 16, i >> 8 & 255, i & 255)',
+  } do
+    it("that builds a hundred thousand rules as " .. form .. " loads, and knows where they stand", function()
+      local list = support.load("local lunette = require 'lunette'\nlocal rules = { lunette.allow_dns():tcp(853) }\n"
+        .. "for i = 1, 100000 do\nrules[#rules + 1] =\n" .. entry .. "\nend\nreturn {\nrules = rules }"):rules()
+      assert.equal(100002, #list)
+      assert.equal("allow@10.1.134.160:tcp:443", list[100002].text)
+      assert.equal("rules[100001]", list[100002].origin)
+      assert.matches(form == "chains" and ":5$" or ":8$", list[100002].source)
+    end)
+  end
+
   it("with a hundred thousand denied names loads", function()
     local lines = { "return { deny_domains = {" }
     for i = 1, 100000 do lines[#lines + 1] = ("  'host%d.example',"):format(i) end

@@ -1,6 +1,6 @@
 /* Configurations for tests, written as Lua table constructors: strings, numbers, true, false, nil,
- * tables, and `function`, which stands for the function of the next reference. `<rules[3]> {…}` is
- * a table with that origin. Lines count as in a file. */
+ * tables, and `function`, which stands for the function of the next reference. `<rules[3]> …` is
+ * a value with that origin. Lines count as in a file. */
 #ifndef CONFIG_TEXT_H
 #define CONFIG_TEXT_H
 
@@ -119,7 +119,7 @@ static inline bool config_key(struct config_text *c, struct ln_value *ret)
     return false;
 }
 
-static inline struct ln_value config_table(struct config_text *c, const char *origin)
+static inline struct ln_value config_table(struct config_text *c)
 {
     size_t most = 1; /* items or entries; more than there are */
     for (const char *p = c->at; *p != '\0'; p++) {
@@ -128,7 +128,6 @@ static inline struct ln_value config_table(struct config_text *c, const char *or
     struct value_table *table = arena_array(c->arena, 1, sizeof(*table));
     table->items = malloc(most * sizeof(*table->items));
     table->entries = malloc(most * sizeof(*table->entries));
-    table->origin = origin;
     while (!config_take(c, "}")) {
         struct value_entry entry;
         if (config_key(c, &entry.key)) {
@@ -166,7 +165,7 @@ static inline struct ln_value config_value(struct config_text *c)
         config_expect(c, ">");
     }
     if (config_take(c, "{")) {
-        value = config_table(c, origin);
+        value = config_table(c);
     } else if (config_take(c, "\"")) {
         value = config_string(c);
     } else if (config_take(c, "true")) {
@@ -180,6 +179,7 @@ static inline struct ln_value config_value(struct config_text *c)
     }
     value.file = c->file;
     value.line = line;
+    value.origin = origin;
     return value;
 }
 

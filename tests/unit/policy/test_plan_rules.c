@@ -49,6 +49,60 @@ static void test_a_rule_keeps_its_label_and_function(void **state)
     plan_free(&plan);
 }
 
+static void test_a_rule_on_one_line_is_printed_as_it_was_read(void **state)
+{
+    (void)state;
+    static const char *const lines[] = {
+        "allow@public:tcp:443",
+        "deny:ingress@10.0.0.0/8",
+        "reject:any@*",
+        "allow@dns",
+        "allow@domain(db):tcp:5432",
+        "allow@.example.com:tcp,udp:80,443,8000-9000",
+        "allow@2001:db8::/32:tcp:443",
+        "allow@2001:db8::1",
+        "allow@::ffff:tcp",
+        "deny@::1:udp",
+        "allow@public:*:443",
+        "allow@metadata:icmpv4,icmpv6",
+        "allow@example.com",
+    };
+    for (size_t i = 0; i < sizeof(lines) / sizeof(*lines); i++) {
+        char config[256];
+        snprintf(config, sizeof(config), "{rules = {\"%s\"}}", lines[i]);
+        ASSERT_RULES(config, lines[i]);
+    }
+    ASSERT_RULES("{rules = {\"allow@public:*\"}}", "allow@public");
+}
+
+static void test_a_rule_on_one_line_knows_where_it_was_written(void **state)
+{
+    (void)state;
+    struct plan plan = plan_of("{\n rules = {\n\n  <rules[3][2]> \"allow@*\"}}");
+    assert_string_equal(plan.rules[0].file, "p.lua");
+    assert_int_equal(plan.rules[0].line, 4);
+    assert_string_equal(plan.rules[0].origin, "rules[3][2]");
+    plan_free(&plan);
+}
+
+static void test_mistakes_on_one_line(void **state)
+{
+    (void)state;
+    static const struct mistake mistakes[] = {
+        {"{rules = {\"allow\"}}", "rules[1]", "it is not a rule", "\"allow\""},
+        {"{rules = {\"\"}}", "rules[1]", "it is not a rule", "\"\""},
+        {"{rules = {\"@public\"}}", "rules[1]", "it is not a rule", "\"@public\""},
+        {"{rules = {\"a:b:c@public\"}}", "rules[1].action", "unknown action", "\"a:b:c\""},
+        {"{rules = {\"allow:out@public\"}}", "rules[1].direction", "unknown direction", "\"out\""},
+        {"{rules = {\"allow@public:icmp\"}}", "rules[1].protocols[1]",
+         "unknown protocol (did you mean \"icmpv4\"?)", "\"icmp\""},
+        {"{rules = {\"allow@public:tcp:0\"}}", "rules[1].ports[1]", "there is no port 0", "\"0\""},
+        {"{rules = {\"allow@asn(x)\"}}", "rules[1].destination.asn", "it is not an integer",
+         "\"x\""},
+    };
+    ASSERT_MISTAKES(mistakes);
+}
+
 static void test_every_spelling_of_a_destination(void **state)
 {
     (void)state;
@@ -396,6 +450,9 @@ int main(void)
         cmocka_unit_test(test_a_rule_has_defaults),
         cmocka_unit_test(test_a_rule_knows_where_it_was_written),
         cmocka_unit_test(test_a_rule_keeps_its_label_and_function),
+        cmocka_unit_test(test_a_rule_on_one_line_is_printed_as_it_was_read),
+        cmocka_unit_test(test_a_rule_on_one_line_knows_where_it_was_written),
+        cmocka_unit_test(test_mistakes_on_one_line),
         cmocka_unit_test(test_every_spelling_of_a_destination),
         cmocka_unit_test(test_a_list_of_destinations_is_as_many_rules),
         cmocka_unit_test(test_protocols_and_ports_in_singular_and_plural_are_united),
