@@ -8,7 +8,7 @@
 #define TCP_RTO_INITIAL_MS     1000u
 #define TCP_RTO_MIN_MS         200u
 #define TCP_RTO_MAX_MS         60000u
-#define TCP_RETRIES_MAX        10u
+#define TCP_RETRIES_MAX        15u /* eight minutes: a guest may be paused for a while */
 #define TCP_KEEPALIVE_EVERY_NS (75 * SECOND_NS)
 #define TCP_KEEPALIVES_MAX     9u
 /* Twice the segment lifetime of a link of one hop, not of the Internet. */

@@ -188,9 +188,9 @@ void tcp_send_ack(struct tcp_endpoint *ep)
 
 void tcp_ask_again(struct tcp_endpoint *ep)
 {
-    ep->starved = false;
     tcp_send_ack(ep);
-    for (unsigned i = 0; i < TCP_DUPLICATES; i++) {
+    ep->starved = ep->ack_now; /* still, when the link is full: it is asked again later */
+    for (unsigned i = 0; i < TCP_DUPLICATES && !ep->starved; i++) {
         (void)send_control(ep, TCP_ACK, ep->snd_max);
     }
 }

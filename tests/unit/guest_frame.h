@@ -44,11 +44,15 @@ static inline struct link_identity guest_link(void)
 /* Ones' complement sum of 16-bit words, the plain way (RFC 1071). */
 static inline uint16_t guest_sum(const uint8_t *data, size_t len, uint32_t sum)
 {
-    for (size_t i = 0; i < len; i++) {
-        sum += i % 2 == 0 ? (uint32_t)data[i] << 8 : data[i];
-        sum = (sum & 0xffff) + (sum >> 16);
+    uint64_t total = sum;
+    for (size_t i = 0; i + 1 < len; i += 2) {
+        total += get_be16(data + i);
     }
-    return (uint16_t)sum;
+    total += len % 2 != 0 ? (uint64_t)data[len - 1] << 8 : 0;
+    while (total > 0xffff) {
+        total = (total & 0xffff) + (total >> 16);
+    }
+    return (uint16_t)total;
 }
 
 static inline void guest_ipv4_checksum(uint8_t *ip)

@@ -683,6 +683,21 @@ static void test_far_side_that_takes_less_than_offered_gets_it_again(void **stat
     assert_false(w->ep->starved);
 }
 
+static void test_asking_again_waits_for_a_full_link(void **state)
+{
+    (void)state;
+    open_connection();
+    w->far.room = 0;
+    say(TCP_ACK, 0, 0, 1400);
+    world_flush(w);
+    world_forget(w);
+    w->full = true;
+    far_has_room(10000);
+    w->full = false;
+    world_wait(w, 300 * MS_NS);
+    assert_sent(4);
+}
+
 static void test_far_side_that_is_full_without_warning_is_looked_at_again(void **state)
 {
     (void)state;
@@ -1014,7 +1029,7 @@ static void test_timeout_sends_again_ever_more_seldom_and_gives_up(void **state)
     open_connection();
     far_has(100);
     uint64_t wait_ns = 200 * MS_NS;
-    for (unsigned i = 0; i < 10; i++) {
+    for (unsigned i = 0; i < 15; i++) {
         world_wait(w, wait_ns - MS_NS);
         assert_sent(i + 1);
         world_wait(w, MS_NS);
@@ -1650,6 +1665,7 @@ int main(void)
         UNIT(test_silly_windows_are_not_offered),
         UNIT(test_space_too_small_to_be_said_is_not_told_of),
         UNIT(test_far_side_that_takes_less_than_offered_gets_it_again),
+        UNIT(test_asking_again_waits_for_a_full_link),
         UNIT(test_far_side_that_is_full_without_warning_is_looked_at_again),
         UNIT(test_fin_that_does_not_fit_waits_for_the_text_before_it),
         UNIT(test_fin_fits_a_closed_window),

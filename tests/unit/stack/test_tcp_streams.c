@@ -29,6 +29,21 @@ static void deliver_later(struct world *w, const struct seen *s, const uint8_t *
     network_send(&c->net, (struct flying){.to_guest = true, .seen = *s}, w->now_ns);
 }
 
+/* Sets the clock so that the endpoint's numbers wrap around early too. */
+static void choose_time(struct course *c)
+{
+    struct world *w = c->w;
+    static struct tcp_endpoint probe;
+    probe = (struct tcp_endpoint){0};
+    struct guest_segment syn = world_segment(w, TCP_SYN, 1, 0, 1);
+    struct packet p;
+    HARNESS_CHECK(world_describe(w, &syn, NULL, 0, &p));
+    HARNESS_CHECK(tcp_accept(&probe, &w->link, &w->far.far, &p) == 0);
+    uint32_t wanted = (uint32_t)-1 - (uint32_t)dice_below(&c->dice, 1000);
+    w->now_ns += (uint64_t)(wanted - probe.iss) * 4000;
+    tcp_fini(&probe);
+}
+
 static void choose_link(struct course *c)
 {
     static const uint16_t mtus[] = {1280, 1500, 1500, 9000, 65520};
@@ -39,6 +54,8 @@ static void choose_link(struct course *c)
     w->link.tso = w->link.csum_offload && dice_percent(d, 70);
     if (dice_percent(d, 50)) {
         w->irs = (uint32_t)dice_throw(d);
+    } else {
+        choose_time(c);
     }
     c->net.dice.state = dice_throw(d);
     c->net.delay_ns = 10000 + dice_below(d, 200000);
