@@ -10,6 +10,7 @@
 #include "net/addressing.h"
 #include "net/dns_upstream.h"
 #include "net/host_socket.h"
+#include "stack/neighbour.h"
 
 enum {
     MTU_DEFAULT = 1500,
@@ -237,6 +238,14 @@ static int allocate(ln_gateway *gw, ln_policy *policy)
     return r < 0 ? r : admission_set_policy(&gw->admission, policy);
 }
 
+/* What a guest learnt of its router wears off, unless it is told again. */
+static void advertise(ln_gateway *gw)
+{
+    uint8_t frame[NEIGHBOUR_FRAME_MAX];
+    size_t len = neighbour_router_advertisement(&gw->link, frame);
+    (void)gateway_send(gw, &(ln_frame){.data = frame, .len = len});
+}
+
 static void tick(struct timer *timer, uint64_t now_ns)
 {
     ln_gateway *gw = (ln_gateway *)(void *)((char *)timer - offsetof(ln_gateway, tick));
@@ -251,6 +260,9 @@ static void tick(struct timer *timer, uint64_t now_ns)
     gateway_tell_muffled(gw);
     if (++gw->ticks % GATEWAY_REFRESH_TICKS == 0) {
         (void)look_at_machine(gw);
+    }
+    if (gw->ticks % GATEWAY_ADVERTISE_TICKS == 0) {
+        advertise(gw);
     }
 }
 

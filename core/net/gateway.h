@@ -14,10 +14,11 @@
 #include "packet/packet.h"
 #include "stack/tcp.h"
 
-#define GATEWAY_PORT_DNS      53u
-#define GATEWAY_DENIED_MAX    1024u            /* refused flows remembered */
-#define GATEWAY_DENIED_NS     (30 * SECOND_NS) /* for how long they must be idle to be forgotten */
-#define GATEWAY_REFRESH_TICKS 10u /* seconds between looks at the machine's addresses */
+#define GATEWAY_PORT_DNS        53u
+#define GATEWAY_DENIED_MAX      1024u            /* refused flows remembered */
+#define GATEWAY_DENIED_NS       (30 * SECOND_NS) /* for how long they must be idle to be forgotten */
+#define GATEWAY_REFRESH_TICKS   10u   /* seconds between looks at the machine's addresses */
+#define GATEWAY_ADVERTISE_TICKS 3600u /* seconds between router advertisements unasked */
 
 struct datagrams;    /* datagram.c's own state */
 struct dns_upstream; /* net/dns_upstream.h */

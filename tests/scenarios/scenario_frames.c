@@ -220,6 +220,21 @@ static void test_arp_and_neighbours_are_answered(void **state)
     world_stop(&w);
 }
 
+static void test_router_is_advertised_every_hour(void **state)
+{
+    (void)state;
+    struct world w = {0};
+    world_start(&w, POLICY("deny@*"));
+    pass(&w, 3599 * 1000);
+    assert_null(next_heard(&w));
+    pass(&w, 1000);
+    const struct heard *h = next_heard(&w);
+    assert_non_null(h);
+    assert_int_equal(h->protocol, 58);
+    assert_int_equal(h->type, 134);
+    world_stop(&w);
+}
+
 static void test_answers_go_to_the_mac_last_seen(void **state)
 {
     struct world w = {0};
@@ -382,6 +397,7 @@ int main(void)
         cmocka_unit_test(test_tcp_and_echo_do_not_go_to_many),
         cmocka_unit_test(test_names_that_bypass_the_resolver_are_dropped),
         cmocka_unit_test(test_arp_and_neighbours_are_answered),
+        cmocka_unit_test(test_router_is_advertised_every_hour),
         cmocka_unit_test(test_answers_go_to_the_mac_last_seen),
         cmocka_unit_test(test_drops_are_told_once_a_second_with_their_number),
         cmocka_unit_test(test_what_was_only_counted_is_told_at_the_end),
