@@ -389,6 +389,7 @@ static void find_host(struct match *match)
         command_say("the addresses of this machine cannot be read: %s", strerror(-r));
     }
     match->host.addrs = match->host_addrs;
+    match->host.n_gateway = r < 0 ? 0 : 2;
 }
 
 static int match_policy(struct match *match, char **words, size_t n_words)

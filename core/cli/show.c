@@ -143,6 +143,8 @@ const char *show_miss(ln_miss miss)
         return "is for other ports";
     case LN_MISS_DESTINATION:
         return "is for another destination";
+    case LN_MISS_GATEWAY:
+        return "holds the gateway's address, but only a rule for host opens the host";
     case LN_MISS_NOT_RESOLVED:
         return "its name was not resolved to this address";
     case LN_MISS_NAME:

@@ -214,6 +214,12 @@ static int push_answer(lua_State *L, const ln_policy *policy, const ln_decision 
     return 1;
 }
 
+static ln_host_addrs host_of(const struct policy_object *object)
+{
+    return (ln_host_addrs){
+        .addrs = object->gateway, .n_addrs = object->n_gateway, .n_gateway = object->n_gateway};
+}
+
 /* p:evaluate{ direction=, protocol=, address=, port=, sni=, host=, flows=, trace= } */
 static int policy_evaluate(lua_State *L)
 {
@@ -235,10 +241,10 @@ static int policy_evaluate(lua_State *L)
     }
     read_sni(L, 2, &query, name);
     ln_addr addrs[POLICY_GATEWAY_MAX];
-    ln_host_addrs host = {.addrs = object->gateway, .n_addrs = object->n_gateway};
+    ln_host_addrs host = host_of(object);
     if (lua_getfield(L, 2, "host") != LUA_TNIL) {
         host.addrs = addrs;
-        host.n_addrs = addr_list(L, lua_gettop(L), "host", addrs);
+        host.n_addrs = host.n_gateway = addr_list(L, lua_gettop(L), "host", addrs);
     }
     struct steps steps;
     ln_trace room;
@@ -274,7 +280,7 @@ static int policy_evaluate_answer(lua_State *L)
     const struct policy_object *object = policy_object_check(L, 1);
     check_fields(L, 2, fields);
     ln_addr addr = addr_field(L, 2, "address");
-    ln_host_addrs host = {.addrs = object->gateway, .n_addrs = object->n_gateway};
+    ln_host_addrs host = host_of(object);
     ln_decision decision;
     ln_policy_evaluate_answer(object->policy, &host, &addr, &decision);
     return push_answer(L, object->policy, &decision, NULL);

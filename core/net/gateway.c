@@ -162,7 +162,8 @@ static int look_at_machine(ln_gateway *gw)
     size_t n_addrs;
     int r = machine_addresses(&gw->link, &gw->host_addrs, &n_addrs);
     if (r == 0) {
-        gw->admission.host = (ln_host_addrs){.addrs = gw->host_addrs, .n_addrs = n_addrs};
+        gw->admission.host =
+            (ln_host_addrs){.addrs = gw->host_addrs, .n_addrs = n_addrs, .n_gateway = 2};
     }
     const ln_policy *policy = gw->admission.policy;
     gw->link.route4 = machine_has_route(false) || asks_for_family(policy, false);

@@ -245,23 +245,6 @@ static unsigned classes_of(const ln_rule *rule)
     return classes;
 }
 
-/* Whether the rule counts where there is no connection to judge.
- * By name, for a DNS query: whatever its ports and protocols. With a function, an allow counts,
- * since the connection is judged later, and for the same reason a deny does not.
- * By address, for an address in an answer: without ports, for TCP or UDP. A function cannot vouch
- * for an address here: once pinned, the address would be open to rules by name. */
-static bool decides_answer(const ln_rule *rule)
-{
-    if (!rule_has_direction(rule, LN_EGRESS) || rule->destination.kind == LN_DEST_ANY) {
-        return false;
-    }
-    if (rule_is_by_name(rule)) {
-        return rule->when == 0 || rule->action == LN_ALLOW;
-    }
-    return rule->when == 0 && rule->n_ports == 0 &&
-           (rule->protocols & (LN_PROTOCOL_BIT(LN_TCP) | LN_PROTOCOL_BIT(LN_UDP))) != 0;
-}
-
 /* Groups the classes in which the same rules of the bucket can match: group[class] counts from 0 in
  * the order of the classes. Returns the number of groups. */
 static uint8_t group_classes(const struct build *b, const uint32_t *members, uint32_t n,
@@ -347,7 +330,7 @@ static int build_bucket(struct build *b, uint32_t number)
             rs->functions[rs->n_functions++] = members[i];
             bucket->n_functions++;
         }
-        if (bucket->answer_rule == RULE_NONE && decides_answer(rule)) {
+        if (bucket->answer_rule == RULE_NONE && rule_decides_answer(rule)) {
             bucket->answer_rule = members[i];
         }
     }

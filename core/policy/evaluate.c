@@ -3,7 +3,9 @@
  * Theory of operation. The lowest rule that matches decides. A rule matches by its static part, and
  * by its destination in one of two ways.
  *
- * By address: `*`, a group, a prefix, a place. Such a rule matches whatever name is shown.
+ * By address: `*`, a group, a prefix, a place. Such a rule matches whatever name is shown. A prefix
+ * that is allowed does not hold the gateway's own address, unless it is nothing else: behind that
+ * address is the machine's loopback, of which who allows 172.16/12 does not think.
  *
  * By name: a domain or a suffix. Names come from two places: the address has the names that this
  * sandbox resolved to it (pinned), and the client's first bytes may show one. Which of them a rule
@@ -64,6 +66,26 @@ static struct search search_of(const struct evaluation *e, enum search_kind kind
     };
 }
 
+bool evaluation_is_gateway(const ln_host_addrs *host, const ln_addr *addr)
+{
+    size_t n = host == NULL ? 0 : host->n_gateway;
+    size_t i = 0;
+    while (i < n && !ln_addr_equal(&host->addrs[i], addr)) {
+        i++;
+    }
+    return i < n;
+}
+
+static void search_prefixes(const struct ruleset *rs, const ln_host_addrs *host,
+                            const ln_addr *addr, struct search *search)
+{
+    if (evaluation_is_gateway(host, addr)) {
+        ruleset_search_gateway(rs, addr, search);
+    } else {
+        ruleset_search_prefixes(rs, addr, search);
+    }
+}
+
 static void search_address(const struct evaluation *e, struct search *search)
 {
     const struct ruleset *rs = &e->policy->ruleset;
@@ -72,7 +94,7 @@ static void search_address(const struct evaluation *e, struct search *search)
         ruleset_search_group(rs, evaluation_group(e), search);
     }
     if (e->address != NULL) {
-        ruleset_search_prefixes(rs, e->address, search);
+        search_prefixes(rs, e->host, e->address, search);
         ruleset_search_place(rs, &e->place, search);
     }
 }
@@ -382,7 +404,7 @@ void ln_policy_evaluate_answer(const ln_policy *policy, const ln_host_addrs *hos
     if (group != LN_GROUP_PUBLIC) { /* what `public` allows is not what is reserved */
         ruleset_search_group(&policy->ruleset, group, &search);
     }
-    ruleset_search_prefixes(&policy->ruleset, addr, &search);
+    search_prefixes(&policy->ruleset, host, addr, &search);
     *ret = (ln_decision){.action = LN_DENY, .rule = search.best + 1, .reason = LN_REASON_REBIND};
     if (search.best != RULE_NONE && policy->ruleset.rules[search.best].action == LN_ALLOW) {
         ret->action = LN_ALLOW;

@@ -35,6 +35,9 @@ static inline ln_group evaluation_group(const struct evaluation *e)
     return e->address == NULL ? LN_GROUP_HOST : ln_addr_group(e->address, e->host);
 }
 
+/* Whether `addr` is the gateway's own. `host` may be NULL. */
+bool evaluation_is_gateway(const ln_host_addrs *host, const ln_addr *addr);
+
 /* Walks the rules one by one and tells `trace` of each, up to and with the one that decides.
  * Asserts that this is the one of `decision`, which the tables gave. */
 void explain(const struct evaluation *e, const ln_decision *decision, const ln_trace *trace);

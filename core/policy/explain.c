@@ -73,6 +73,10 @@ static ln_miss destination_miss(const struct evaluation *e, const ln_rule *rule,
         break;
     case LN_DEST_PREFIX:
         matches = e->address != NULL && ln_prefix_contains(&rule->destination.prefix, e->address);
+        if (matches && rule_spares_gateway(rule, e->query->direction) &&
+            evaluation_is_gateway(e->host, e->address)) {
+            return LN_MISS_GATEWAY;
+        }
         break;
     case LN_DEST_DOMAIN:
     case LN_DEST_SUFFIX:

@@ -164,6 +164,7 @@ const char *ln_miss_name(ln_miss miss)
         [LN_MISS_PROTOCOL] = "protocol",
         [LN_MISS_PORT] = "port",
         [LN_MISS_DESTINATION] = "destination",
+        [LN_MISS_GATEWAY] = "gateway",
         [LN_MISS_NOT_RESOLVED] = "not_resolved",
         [LN_MISS_NAME] = "name",
         [LN_MISS_NAME_UNKNOWN] = "name_unknown",

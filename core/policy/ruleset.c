@@ -16,6 +16,18 @@ bool rule_has_port(const ln_rule *rule, ln_protocol protocol, uint16_t port)
     return i < rule->n_ports && rule->ports[i].first <= port;
 }
 
+bool rule_decides_answer(const ln_rule *rule)
+{
+    if (!rule_has_direction(rule, LN_EGRESS) || rule->destination.kind == LN_DEST_ANY) {
+        return false;
+    }
+    if (rule_is_by_name(rule)) {
+        return rule->when == 0 || rule->action == LN_ALLOW;
+    }
+    return rule->when == 0 && rule->n_ports == 0 &&
+           (rule->protocols & (LN_PROTOCOL_BIT(LN_TCP) | LN_PROTOCOL_BIT(LN_UDP))) != 0;
+}
+
 static void search_fixed(const struct ruleset *rs, const struct bucket *bucket,
                          struct search *search)
 {
@@ -93,6 +105,33 @@ void ruleset_search_prefixes(const struct ruleset *rs, const ln_addr *addr, stru
     while (number != BUCKET_NONE && rs->buckets[number].chain_min < search->best) {
         search_bucket(rs, number, search);
         number = rs->buckets[number].parent;
+    }
+}
+
+/* Whether the search looks for the rule, destination aside. */
+static bool is_sought(const ln_rule *rule, uint32_t number, const struct search *search)
+{
+    if (search->kind == SEARCH_ANSWER) {
+        return rule_decides_answer(rule);
+    }
+    return (search->kind == SEARCH_FUNCTIONS ? rule->when != 0 && number >= search->from
+                                             : rule->when == 0) &&
+           rule_has_direction(rule, search->direction) &&
+           rule_has_protocol(rule, search->protocol) &&
+           rule_has_port(rule, search->protocol, search->port);
+}
+
+void ruleset_search_gateway(const struct ruleset *rs, const ln_addr *addr, struct search *search)
+{
+    struct search any = *search;
+    ruleset_search_prefixes(rs, addr, &any);
+    for (uint32_t i = any.best; i < search->best && i < rs->n_rules; i++) {
+        const ln_rule *rule = &rs->rules[i];
+        if (rule->destination.kind == LN_DEST_PREFIX &&
+            ln_prefix_contains(&rule->destination.prefix, addr) &&
+            !rule_spares_gateway(rule, search->direction) && is_sought(rule, i, search)) {
+            search->best = i;
+        }
     }
 }
 

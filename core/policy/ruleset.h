@@ -102,6 +102,8 @@ enum { SIDE_ALLOW = 1, SIDE_DENY = 2 };
 void ruleset_search_any(const struct ruleset *rs, struct search *search);
 void ruleset_search_group(const struct ruleset *rs, ln_group group, struct search *search);
 void ruleset_search_prefixes(const struct ruleset *rs, const ln_addr *addr, struct search *search);
+/* The same for the gateway's own address. Walks the list from the first rule on that spares it. */
+void ruleset_search_gateway(const struct ruleset *rs, const ln_addr *addr, struct search *search);
 void ruleset_search_place(const struct ruleset *rs, const struct geo_place *place,
                           struct search *search);
 void ruleset_search_name(const struct ruleset *rs, const char *name, size_t len, unsigned sides,
@@ -118,10 +120,23 @@ static inline bool rule_has_protocol(const ln_rule *rule, ln_protocol protocol)
 }
 /* A rule with ports never matches ICMP. */
 bool rule_has_port(const ln_rule *rule, ln_protocol protocol, uint16_t port);
+/* Whether the rule counts where there is no connection to judge.
+ * By name, for a DNS query: whatever its ports and protocols. With a function, an allow counts,
+ * since the connection is judged later, and for the same reason a deny does not.
+ * By address, for an address in an answer: without ports, for TCP or UDP. A function cannot vouch
+ * for an address here: once pinned, the address would be open to rules by name. */
+bool rule_decides_answer(const ln_rule *rule);
 /* Whether it is a rule by name. */
 static inline bool rule_is_by_name(const ln_rule *rule)
 {
     return rule->destination.kind == LN_DEST_DOMAIN || rule->destination.kind == LN_DEST_SUFFIX;
+}
+
+/* Whether a rule by prefix does not count for the gateway's own address although that is in it. */
+static inline bool rule_spares_gateway(const ln_rule *rule, ln_direction direction)
+{
+    return direction == LN_EGRESS && rule->action == LN_ALLOW &&
+           rule->destination.prefix.bits < 128;
 }
 
 /* A policy: the plan it was made from, which owns the rules, and their compiled form. */

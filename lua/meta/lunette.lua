@@ -47,7 +47,7 @@ function env(name) end
 ---@class lunette.Step
 ---@field rule integer
 ---@field matched boolean
----@field why string "matched", "direction", "protocol", "port", "destination", "not_resolved", "name", "when", …
+---@field why string "matched", "direction", "protocol", "port", "destination", "gateway", "not_resolved", "name", …
 ---@field source? string
 
 ---@class lunette.Rule a rule of the expanded list

@@ -103,6 +103,17 @@ describe("the wire", function()
     assert.same({}, lab.since("host", mark))
   end)
 
+  it("keeps the host closed where only networks around the gateway's address are open", function()
+    local mark = lab.mark()
+    local policy = 'return { rules = { { action = "allow", destination = "172.16.0.0/12" }, ' ..
+      '{ action = "allow", destination = "0.0.0.0/0" }, { action = "allow", destination = "::/0" } } }'
+    local outcomes = lab.probe(policy, {
+      "tcp 172.16.0.1 8080 host x", "tcp fd42:6d73:62::1 8080 host x", "udp 172.16.0.1 5000", "tcp " .. V4 .. " 7",
+    })
+    assert.same({ "silence", "silence", "silence", "open" }, outcomes)
+    assert.same({}, lab.since("host", mark))
+  end)
+
   it("reaches the host's own servers at the gateway's address with a rule for host, and only then", function()
     local mark = lab.mark()
     local policy = 'return { rules = { { action = "allow", destination = "host", ports = { 8080, 5000 } } } }'

@@ -130,6 +130,16 @@ describe("evaluate", function()
     assert.equal("deny", p:evaluate { address = "172.16.0.1", port = 53, host = { "203.0.113.7" } }.action)
   end)
 
+  it("does not open the gateway by a network around it", function()
+    local p = compile { lunette.allow("172.16.0.0/12"), lunette.allow("fd42:6d73:62::1") }
+    local d = p:evaluate { address = "172.16.0.1", port = 22, trace = true }
+    assert.equal("deny", d.action)
+    assert.equal("gateway", d.trace[1].why)
+    assert.equal("allow", p:evaluate { address = "172.16.0.2", port = 22 }.action)
+    assert.equal("allow", p:evaluate { address = "fd42:6d73:62::1", port = 22 }.action)
+    assert.equal("deny", p:evaluate_answer { name = "x.example", address = "172.16.0.1" }.action)
+  end)
+
   it("explains on request: every rule considered, and why it did not match", function()
     local d = policy:evaluate { address = "140.82.112.5", port = 443, sni = "api.github.com", trace = true }
     local whys = {}

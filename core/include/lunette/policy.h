@@ -61,10 +61,13 @@ LN_API const char *ln_protocol_name(ln_protocol protocol);    /* "tcp", "udp", "
 LN_API const char *ln_group_name(ln_group group);             /* "link-local" */
 LN_API const char *ln_reason_name(ln_reason reason);          /* "deny_domain" */
 
-/* The addresses that make the group `host`: the gateway's own and the machine's. Borrowed. */
+/* The addresses that make the group `host`: the gateway's own, which stand for the machine's
+ * loopback, then the machine's. A network that is allowed does not open the gateway's: `host`, `*`,
+ * the very address or a name do. Borrowed. */
 typedef struct ln_host_addrs {
     const ln_addr *addrs;
     size_t n_addrs;
+    size_t n_gateway; /* how many of them, the first, are the gateway's */
 } ln_host_addrs;
 
 /* The group of an address: normalised, embedded IPv4 addresses (NAT64, 6to4, IPv4-compatible)
@@ -369,6 +372,7 @@ typedef enum ln_miss {
     LN_MISS_PROTOCOL,
     LN_MISS_PORT,
     LN_MISS_DESTINATION,
+    LN_MISS_GATEWAY,      /* a network that holds the gateway's address, but does not open it */
     LN_MISS_NOT_RESOLVED, /* a name rule, but this sandbox did not resolve that name to the address
                            */
     LN_MISS_NAME,         /* a name rule that the name shown does not match */

@@ -38,7 +38,7 @@ struct naive_world {
     struct naive_pin pins[NAIVE_PINS];
     uint32_t n_pins;
     ln_addr hosts[NAIVE_HOSTS];
-    uint32_t n_hosts;
+    uint32_t n_hosts;         /* the first is the gateway's */
     int when[NAIVE_HANDLERS]; /* what each function says: 1, 0, -1 */
     int on_connect;           /* likewise: 1, 0, -1 */
     ln_action on_connect_action;
@@ -114,6 +114,15 @@ static inline bool naive_is_host(const struct naive_world *w, const ln_addr *add
         }
     }
     return false;
+}
+
+/* "With a `host` allow, gateway:PORT dials the host's 127.0.0.1": a network is none. */
+static inline bool naive_spares_gateway(const struct naive_world *w, const ln_rule *rule,
+                                        const ln_addr *addr)
+{
+    return rule->action == LN_ALLOW && rule->destination.kind == LN_DEST_PREFIX &&
+           rule->destination.prefix.bits != 128 && w->n_hosts > 0 &&
+           naive_in(addr, &w->hosts[0], 128);
 }
 
 static inline ln_group naive_group(const struct naive_world *w, const ln_addr *addr)
@@ -256,6 +265,9 @@ static inline ln_miss naive_miss(const struct naive_world *w, const ln_query *q,
         bool matches = d->kind == LN_DEST_ANY || naive_is_placed(&q->address, d) ||
                        (d->kind == LN_DEST_GROUP && naive_group(w, &q->address) == d->group) ||
                        (d->kind == LN_DEST_PREFIX && naive_in_prefix(&q->address, &d->prefix));
+        if (matches && q->direction == LN_EGRESS && naive_spares_gateway(w, rule, &q->address)) {
+            return LN_MISS_GATEWAY;
+        }
         return matches ? LN_MATCHED : LN_MISS_DESTINATION;
     }
     if (shown == NULL) { /* "the pins decide" */
@@ -433,7 +445,8 @@ static inline ln_decision naive_answer(const struct naive_world *w, const ln_add
         const ln_destination *d = &rule->destination;
         bool explicit =
             (d->kind == LN_DEST_GROUP && d->group == group && d->group != LN_GROUP_PUBLIC) ||
-            (d->kind == LN_DEST_PREFIX && naive_in_prefix(addr, &d->prefix));
+            (d->kind == LN_DEST_PREFIX && naive_in_prefix(addr, &d->prefix) &&
+             !naive_spares_gateway(w, rule, addr));
         bool covers = (rule->protocols & (LN_PROTOCOL_BIT(LN_TCP) | LN_PROTOCOL_BIT(LN_UDP))) != 0;
         if (explicit && covers && rule->n_ports == 0 && rule->when == 0 &&
             (rule->directions >> LN_EGRESS & 1) != 0) {

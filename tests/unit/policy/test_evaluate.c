@@ -177,6 +177,48 @@ static void test_the_group_host_is_what_the_caller_says(void **state)
     ln_policy_unref(policy);
 }
 
+static void test_a_network_around_the_gateway_does_not_open_the_host(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *rules[2];
+        uint32_t rule; /* that opens it; 0: none */
+    } cases[] = {
+        {{"allow 172.16.0.0/12"}, 0},
+        {{"allow 0.0.0.0/0"}, 0},
+        {{"allow 172.16.0.0/12 when=1"}, 0},
+        {{"allow 172.16.0.0/12", "allow host"}, 2},
+        {{"allow 172.16.0.0/12", "allow 172.16.0.1"}, 2},
+        {{"allow 172.16.0.0/12", "allow *"}, 2},
+    };
+    ln_addr addrs[] = {addr_of("172.16.0.1"), addr_of("172.16.0.9")}; /* gateway's, machine's */
+    ln_host_addrs host = {.addrs = addrs, .n_addrs = 2, .n_gateway = 1};
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        ln_policy *policy = POLICY(cases[i].rules[0], cases[i].rules[1]);
+        ln_query query = {.protocol = LN_TCP, .address = addrs[0], .port = 22};
+        ln_decision decision;
+        ln_policy_evaluate(policy, NULL, &host, &query, &decision, NULL);
+        assert_int_equal(decision.rule, cases[i].rule);
+        query.address = addrs[1];
+        ln_policy_evaluate(policy, NULL, &host, &query, &decision, NULL);
+        assert_int_equal(decision.rule, 1);
+        ln_policy_unref(policy);
+    }
+}
+
+static void test_a_network_around_the_gateway_can_close_it(void **state)
+{
+    (void)state;
+    ln_policy *policy = POLICY("deny 172.16.0.0/12", "allow *");
+    ln_addr gateway = addr_of("172.16.0.1");
+    ln_host_addrs host = {.addrs = &gateway, .n_addrs = 1, .n_gateway = 1};
+    ln_query query = {.protocol = LN_TCP, .address = gateway, .port = 22};
+    ln_decision decision;
+    ln_policy_evaluate(policy, NULL, &host, &query, &decision, NULL);
+    assert_int_equal(decision.rule, 1);
+    ln_policy_unref(policy);
+}
+
 static void test_ipv4_and_ipv6_prefixes_do_not_meet(void **state)
 {
     (void)state;
@@ -310,6 +352,8 @@ int main(void)
         cmocka_unit_test(test_an_ingress_rule_is_about_the_peer_and_the_guests_port),
         cmocka_unit_test(test_groups_match_their_addresses),
         cmocka_unit_test(test_the_group_host_is_what_the_caller_says),
+        cmocka_unit_test(test_a_network_around_the_gateway_does_not_open_the_host),
+        cmocka_unit_test(test_a_network_around_the_gateway_can_close_it),
         cmocka_unit_test(test_ipv4_and_ipv6_prefixes_do_not_meet),
         cmocka_unit_test(test_a_mapped_address_is_judged_as_ipv4),
         cmocka_unit_test(test_nothing_opens_an_address_of_the_never_list),

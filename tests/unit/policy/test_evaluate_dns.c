@@ -287,6 +287,18 @@ static void test_the_machines_own_addresses_may_not_be_answered(void **state)
     ln_policy_unref(policy);
 }
 
+static void test_a_network_around_the_gateway_does_not_let_it_be_answered(void **state)
+{
+    (void)state;
+    ln_policy *policy = POLICY("allow 172.16.0.0/12");
+    ln_addr gateway = addr_of("172.16.0.1");
+    ln_host_addrs host = {.addrs = &gateway, .n_addrs = 1, .n_gateway = 1};
+    ln_decision decision;
+    ln_policy_evaluate_answer(policy, &host, &gateway, &decision);
+    assert_int_equal(decision.reason, LN_REASON_REBIND);
+    ln_policy_unref(policy);
+}
+
 static void test_an_explicit_address_rule_lets_an_address_be_answered(void **state)
 {
     (void)state;
@@ -364,6 +376,7 @@ int main(void)
         cmocka_unit_test(test_public_addresses_may_be_answered),
         cmocka_unit_test(test_other_addresses_may_not_be_answered),
         cmocka_unit_test(test_the_machines_own_addresses_may_not_be_answered),
+        cmocka_unit_test(test_a_network_around_the_gateway_does_not_let_it_be_answered),
         cmocka_unit_test(test_an_explicit_address_rule_lets_an_address_be_answered),
         cmocka_unit_test(test_rules_with_ports_without_tcp_and_udp_or_of_ingress_do_not_count),
         cmocka_unit_test(test_a_function_cannot_vouch_for_an_answer),

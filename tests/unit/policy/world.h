@@ -306,7 +306,8 @@ static inline void world_make(struct source *s, struct world *w)
     choose_functions(s, w);
     choose_pins(s, w);
 
-    w->hosts = (ln_host_addrs){.addrs = w->naive.hosts, .n_addrs = w->naive.n_hosts};
+    w->hosts =
+        (ln_host_addrs){.addrs = w->naive.hosts, .n_addrs = w->naive.n_hosts, .n_gateway = 1};
     struct plan plan = {.rules = w->rules, .n_rules = n, .settings = w->naive.settings};
     ln_handlers handlers = {.user = w, .when = world_when, .on_connect = world_on_connect};
     int r = policy_from_plan(&plan, &handlers, &w->policy);
