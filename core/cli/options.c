@@ -35,8 +35,13 @@ static int take(const struct command *command, const struct option_spec *spec, c
 {
     if (spec->flag != NULL) {
         *spec->flag = true;
-        return value == NULL ? OPTIONS_GO_ON
-                             : command_usage_error(command, "--%s takes no value", spec->name);
+        if (value != NULL && spec->value == NULL) {
+            return command_usage_error(command, "--%s takes no value", spec->name);
+        }
+        if (value != NULL) {
+            *spec->value = value;
+        }
+        return OPTIONS_GO_ON;
     }
     if (value == NULL) {
         return command_usage_error(command, "--%s needs a value", spec->name);

@@ -9,10 +9,10 @@
 #include "cli/command.h"
 
 struct option_spec {
-    const char *name; /* "json" */
-    char letter;      /* 'v' of -v; 0: none. Only for flags */
-    bool *flag;       /* set where it is given; NULL: it takes a value */
-    const char **value;
+    const char *name;   /* "json" */
+    char letter;        /* 'v' of -v; 0: none. Only for flags */
+    bool *flag;         /* set where it is given; NULL: it takes a value */
+    const char **value; /* with `flag`: one may be given, behind an equals sign */
     /* For an option that may be given several times, instead of `value`. Returns 0, or the exit
      * status after saying what is wrong. */
     int (*take)(void *user, const char *value);

@@ -25,6 +25,7 @@
 #include "cli/confine.h"
 #include "cli/event_log.h"
 #include "cli/isolation.h"
+#include "cli/observation.h"
 #include "cli/options.h"
 #include "cli/pcapng.h"
 #include "cli/terminal.h"
@@ -50,6 +51,7 @@ struct run {
     struct tap tap;
     struct event_log events;
     struct pcapng pcap;
+    struct observation observation;
     struct watch signals, messages;
     int status; /* CMD's exit status; -1: still running */
 };
@@ -102,8 +104,8 @@ static int take_hide(void *user, const char *value)
 static int parse(struct run *run, char **argv)
 {
     struct options *options = &run->options;
+    struct observation *observation = &run->observation;
     const char *control = NULL;
-    bool observe = false;
     const struct option_spec specs[] = {
         {.name = "events", .value = &options->events},
         {.name = "pcap", .value = &options->pcap},
@@ -113,7 +115,9 @@ static int parse(struct run *run, char **argv)
         {.name = "hide", .take = take_hide, .user = &run->hide},
         {.name = "verbose", .letter = 'v', .flag = &options->verbose},
         {.name = "control", .value = &control},
-        {.name = "observe", .flag = &observe},
+        {.name = "observe", .flag = &observation->wanted, .value = &observation->path},
+        {.name = "observe-suffixes", .flag = &observation->suffixes},
+        {.name = "force", .flag = &observation->force},
     };
     char **rest;
     int status =
@@ -121,9 +125,13 @@ static int parse(struct run *run, char **argv)
     if (status != OPTIONS_GO_ON) {
         return status;
     }
-    if (control != NULL || observe) {
-        return command_usage_error(&command_run, "%s is not there in this version of lunette",
-                                   observe ? "--observe" : "--control");
+    if (control != NULL) {
+        return command_usage_error(&command_run,
+                                   "--control is not there in this version of lunette");
+    }
+    if (!observation->wanted && (observation->suffixes || observation->force)) {
+        return command_usage_error(&command_run, "%s is only for --observe",
+                                   observation->force ? "--force" : "--observe-suffixes");
     }
     if (rest[0] == NULL) {
         return command_usage_error(&command_run,
@@ -208,9 +216,12 @@ static int open_outputs(struct run *run)
     }
     if (options->pcap != NULL) {
         int fd = open_output(&run->hide, options->pcap);
-        return fd < 0 ? fd : failed(pcapng_open(&run->pcap, fd, GUEST_INTERFACE), "capture");
+        int r = fd < 0 ? fd : failed(pcapng_open(&run->pcap, fd, GUEST_INTERFACE), "capture");
+        if (r < 0) {
+            return r;
+        }
     }
-    return 0;
+    return observation_open(&run->observation, &run->hide);
 }
 
 static int start_sinks(struct run *run)
@@ -230,6 +241,9 @@ static int send_frame(void *user, const ln_frame *frame)
 static int on_event(void *user, const ln_event *event)
 {
     struct run *run = user;
+    if (run->observation.observer != NULL) {
+        observer_take(run->observation.observer, event);
+    }
     return event_log_put(&run->events, event);
 }
 
@@ -266,10 +280,11 @@ static int make_gateway(struct run *run)
                         .policy = policy,
                         .slot = run->options.slot,
                         .mtu = run->options.mtu,
-                        .offloads = TAP_OFFLOADS};
-    ln_host host = {.size = sizeof(host),
-                    .send_frame = send_frame,
-                    .on_event = run->events.sink == NULL ? NULL : on_event};
+                        .offloads = TAP_OFFLOADS,
+                        .learn_names = run->observation.wanted};
+    bool listens = run->events.sink != NULL || run->observation.wanted;
+    ln_host host = {
+        .size = sizeof(host), .send_frame = send_frame, .on_event = listens ? on_event : NULL};
     if (ln_gateway_new(&config, &host, run, &run->gateway, &error) < 0) {
         command_say("%s: %s", run->options.policy, error.message);
         status = EXIT_LUNETTE_FAILED;
@@ -413,6 +428,9 @@ static int connect_guest(struct run *run)
         r = failed(watch_signals(run), "watch signals");
     }
     if (r == 0) {
+        r = failed(observation_begin(&run->observation, &link), "observe");
+    }
+    if (r == 0) {
         r = confine(run);
     }
     if (r == 0) {
@@ -462,7 +480,7 @@ static int run_guest(struct run *run)
 static int run_main(int argc, char **argv)
 {
     (void)argc;
-    struct run run = {.options.mtu = MTU_DEFAULT, .tap.fd = -1, .status = -1};
+    struct run run = {.options.mtu = MTU_DEFAULT, .observation.fd = -1, .tap.fd = -1, .status = -1};
     if (failed(ensure_standard_descriptors(), "open /dev/null") < 0) {
         return EXIT_LUNETTE_FAILED;
     }
@@ -482,6 +500,9 @@ static int run_main(int argc, char **argv)
     tap_stop(&run.tap);
     ln_gateway_free(run.gateway);
     event_log_close(&run.events);
+    if (observation_end(&run.observation, run.options.policy) < 0 && status == 0) {
+        status = EXIT_LUNETTE_FAILED;
+    }
     pcapng_close(&run.pcap);
     hide_free(&run.hide);
     return status;
@@ -508,6 +529,11 @@ const struct command command_run = {
         "  --hide PATH      hide PATH (a file or a directory) too\n"
         "  --events FILE    write what happens to FILE as JSON Lines; -: to standard error\n"
         "  --pcap FILE      capture the frames of the guest in FILE (pcapng)\n"
+        "  --observe[=FILE] at the end write the least policy that allows what was seen to FILE\n"
+        "                   (default observed.lua; -: to standard error). POLICY still decides:\n"
+        "                   under allow-all everything is seen; what is refused is listed too\n"
+        "  --observe-suffixes  write \".example.com\" in the place of several names below it\n"
+        "  --force          let --observe write over a file that is there\n"
         "  --slot N         which subnets of the policy's pools to take, 0 to 65535 (default 0)\n"
         "  --mtu N          of the guest's interface, 1280 to 65520 bytes (default 1500)\n"
         "  -v, --verbose    say what is set up and hidden, and at the end what was counted\n"
