@@ -360,13 +360,13 @@ static struct flow *flow_new(ln_gateway *gw, const struct flow_key *key,
     }
     struct datagram *datagram = calloc(1, sizeof(*datagram));
     if (datagram == NULL) {
-        gateway_over_limit(gw);
+        gateway_over_limit(gw, LIMIT_MACHINE);
         return NULL;
     }
     datagram->gw = gw;
     datagram->flow = (struct flow){.key = *key, .direction = LN_EGRESS, .decision = *decision};
     if (open_way(gw, datagram) < 0) {
-        gateway_over_limit(gw);
+        gateway_over_limit(gw, LIMIT_MACHINE);
         free(datagram);
         return NULL;
     }
@@ -458,7 +458,7 @@ static void tell_failure(ln_gateway *gw, const struct packet *packet, int failur
     case ENFILE:
     case ENOMEM:
     case ENOSPC:
-        gateway_over_limit(gw);
+        gateway_over_limit(gw, LIMIT_MACHINE);
         break;
     case EADDRNOTAVAIL:
         gateway_drop(gw, DROP_DESTINATION);

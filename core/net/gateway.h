@@ -30,6 +30,15 @@ struct muffled {
     bool quiet; /* told less than a second ago */
 };
 
+/* What there may be too much of; told by name (refusal.c). */
+enum gateway_limit {
+    LIMIT_CONNECTIONS, /* flows: the new one is refused */
+    LIMIT_HALF_OPEN,   /* of them: the oldest goes */
+    LIMIT_DNS,         /* queries in flight: the new one is refused */
+    LIMIT_MACHINE, /* memory, descriptors or ports of the machine: what needed them is refused */
+    GATEWAY_LIMITS
+};
+
 struct ln_gateway {
     struct loop loop;
     ln_host host;
@@ -62,7 +71,7 @@ struct ln_gateway {
     uint32_t ticks;
     uint32_t datagram_id; /* of the next datagram that is cut into fragments */
     struct muffled drops[DROP_REASONS];
-    struct muffled limits, dns_limits;
+    struct muffled limits[GATEWAY_LIMITS];
     ln_stats stats;
 };
 
@@ -95,10 +104,8 @@ void gateway_judge(const ln_gateway *gw, const struct flow_key *key, ln_name_sta
 
 /* Counts a frame or datagram that is not let in; told at most once a second for each reason. */
 void gateway_drop(ln_gateway *gw, enum drop_reason reason);
-/* Counts one refusal for want of room; told at most once a second. The first is of a flow, the
- * second of a DNS query. */
-void gateway_over_limit(ln_gateway *gw);
-void gateway_over_dns_limit(ln_gateway *gw);
+/* Counts one refusal or eviction for want of room; told at most once a second for each limit. */
+void gateway_over_limit(ln_gateway *gw, enum gateway_limit limit);
 /* Tells what was only counted. Once a second. */
 void gateway_tell_muffled(ln_gateway *gw);
 /* Makes room for one flow more of a class, at the cost of the same protocol's flows that are over

@@ -155,7 +155,7 @@ static size_t ask(struct name_service *service, struct stream *stream,
     size_t reply_len = 0;
     struct lookup *lookup = calloc(1, sizeof(*lookup));
     if (lookup == NULL) {
-        gateway_over_dns_limit(gw);
+        gateway_over_limit(gw, LIMIT_DNS);
         return 0;
     }
     enum dns_step step = dns_server_query(&service->server, asker, msg, len, gw->loop.now_ns,
@@ -182,7 +182,7 @@ static size_t ask(struct name_service *service, struct stream *stream,
 static void tell_over_limit(struct name_service *service)
 {
     for (; service->server.over_limit > 0; service->server.over_limit--) {
-        gateway_over_dns_limit(service->gw);
+        gateway_over_limit(service->gw, LIMIT_DNS);
     }
 }
 
@@ -233,7 +233,7 @@ static int queue_reply(struct stream *s, size_t len)
 {
     struct name_service *service = s->service;
     if (service->queued + LENGTH + len > ALL_QUEUED_MAX) {
-        gateway_over_dns_limit(service->gw);
+        gateway_over_limit(service->gw, LIMIT_DNS);
         return -ENOBUFS;
     }
     if (s->out_start > 0) {
@@ -485,7 +485,7 @@ static void open_stream(ln_gateway *gw, const struct packet *syn)
     }
     struct stream *s = calloc(1, sizeof(*s));
     if (s == NULL) {
-        gateway_over_limit(gw);
+        gateway_over_limit(gw, LIMIT_MACHINE);
         return;
     }
     s->flow.key = gateway_key(syn);
@@ -495,7 +495,7 @@ static void open_stream(ln_gateway *gw, const struct packet *syn)
     s->side.ops = &side_ops;
     s->idle.fire = idle;
     if (tcp_accept(&s->ep, &gw->tcp, &s->side, syn) < 0) {
-        gateway_over_limit(gw);
+        gateway_over_limit(gw, LIMIT_MACHINE);
         free(s);
         return;
     }

@@ -5,6 +5,7 @@
  * so that its next packets cost one lookup and tell nothing. The class is bounded: the one idle for
  * longest goes first. Since names may be resolved meanwhile, a refused flow is judged again, at
  * most once a second. */
+#include <assert.h>
 #include <netinet/in.h>
 #include <stdlib.h>
 
@@ -62,16 +63,19 @@ void gateway_drop(ln_gateway *gw, enum drop_reason reason)
     }
 }
 
-void gateway_over_limit(ln_gateway *gw)
-{
-    gw->stats.drops[DROP_LIMIT]++;
-    muffled_count(gw, &gw->limits, LN_EVENT_LIMIT, "max_connections");
-}
+static const char *const limit_names[] = {
+    [LIMIT_CONNECTIONS] = "max_connections",
+    [LIMIT_HALF_OPEN] = "half_open",
+    [LIMIT_DNS] = "dns_in_flight",
+    [LIMIT_MACHINE] = "machine",
+};
+static_assert(sizeof(limit_names) / sizeof(limit_names[0]) == GATEWAY_LIMITS,
+              "a name for every one");
 
-void gateway_over_dns_limit(ln_gateway *gw)
+void gateway_over_limit(ln_gateway *gw, enum gateway_limit limit)
 {
     gw->stats.drops[DROP_LIMIT]++;
-    muffled_count(gw, &gw->dns_limits, LN_EVENT_LIMIT, "dns_in_flight");
+    muffled_count(gw, &gw->limits[limit], LN_EVENT_LIMIT, limit_names[limit]);
 }
 
 void gateway_tell_muffled(ln_gateway *gw)
@@ -80,8 +84,9 @@ void gateway_tell_muffled(ln_gateway *gw)
         muffled_tick(gw, &gw->drops[reason], LN_EVENT_DROP,
                      drop_reason_name((enum drop_reason)reason));
     }
-    muffled_tick(gw, &gw->limits, LN_EVENT_LIMIT, "max_connections");
-    muffled_tick(gw, &gw->dns_limits, LN_EVENT_LIMIT, "dns_in_flight");
+    for (unsigned limit = 0; limit < GATEWAY_LIMITS; limit++) {
+        muffled_tick(gw, &gw->limits[limit], LN_EVENT_LIMIT, limit_names[limit]);
+    }
 }
 
 /* ---- room ---- */
@@ -114,8 +119,8 @@ static bool evict(ln_gateway *gw, enum flow_class flow_class)
 void gateway_bound_half_open(ln_gateway *gw)
 {
     const ln_limits *limits = &ln_policy_settings(gw->admission.policy)->limits;
-    if (gw->flows.lists[FLOW_HALF_OPEN].count >= limits->half_open) {
-        (void)evict(gw, FLOW_HALF_OPEN);
+    if (gw->flows.lists[FLOW_HALF_OPEN].count >= limits->half_open && evict(gw, FLOW_HALF_OPEN)) {
+        gateway_over_limit(gw, LIMIT_HALF_OPEN);
     }
 }
 
@@ -132,7 +137,7 @@ bool gateway_make_room(ln_gateway *gw, enum flow_class flow_class)
     if (tcp ? evict(gw, FLOW_CLOSING) || evict(gw, FLOW_HALF_OPEN) : evict(gw, FLOW_ONE_WAY)) {
         return true;
     }
-    gateway_over_limit(gw);
+    gateway_over_limit(gw, LIMIT_CONNECTIONS);
     return false;
 }
 

@@ -129,7 +129,7 @@ void tcp_dial_failed(struct tcp_flow *f, int err)
     enum answer answer = answer_of(err, &icmp, &f->reason);
     tcp_flow_tell_open(f); /* it was, as far as the policy goes */
     if (answer == ANSWER_NOTHING) {
-        gateway_over_limit(f->gw);
+        gateway_over_limit(f->gw, LIMIT_MACHINE);
     } else if (f->ep.state == TCP_OPENING && answer == ANSWER_ICMP) {
         send_icmp_error(f, icmp);
     } else if (f->ep.state == TCP_OPENING) {

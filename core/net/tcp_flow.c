@@ -421,7 +421,7 @@ static void open_flow(ln_gateway *gw, const struct packet *syn)
         return;
     }
     if (make_flow(gw, &key, syn, &f) < 0) {
-        gateway_over_limit(gw);
+        gateway_over_limit(gw, LIMIT_MACHINE);
         return;
     }
     f->certain = f->passing = decision.action == LN_ALLOW;

@@ -429,6 +429,7 @@ static void test_flood_of_half_open_flows_pushes_out_only_its_own(void **state)
     ln_gateway_stats(s.w.gw, &stats);
     assert_int_equal(stats.half_open_now, 4);
     assert_int_equal(stats.flows_evicted, 2);
+    assert_string_equal(told_nth(&s.w, LN_EVENT_LIMIT, 0)->reason, "half_open");
     for (int i = 0; i < 6; i++) {
         guest_hear(&half[i]);
         assert_int_equal(half[i].state, i < 2 ? GUEST_RESET : GUEST_OPEN);
