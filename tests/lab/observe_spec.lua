@@ -117,13 +117,13 @@ describe("an observed policy", function()
 
   it("lists what was refused as comments", function()
     local result, text = observe("none", CURL .. "http://web.example/; " .. CURL .. "http://203.0.113.40/; " ..
-      "timeout 1 bash -c 'echo >/dev/tcp/240.0.0.1/80'; true")
+      "getent hosts use-application-dns.net; true")
     assert.equal(0, result.status, result.err)
     assert.same({}, rules_of(text))
     assert.matches('\n    %-%- refused\n', text)
     assert.matches('\n    %-%- lunette.allow%("web.example"%):udp%(9%),  %-%- %d+ refusals? %(default%)', text)
     assert.matches('\n    %-%- lunette.allow%("203.0.113.40"%):tcp%(80%),  %-%- 1 refusal %(default%)', text)
-    assert.matches('\n    %-%- tcp 240.0.0.1 port 80: 1 refusal %(never%)', text)
+    assert.matches('\n    %-%- dns "use%-application%-dns.net": %d+ refusals? %(discovery%)', text)
   end)
 
   it("has suffixes where that is asked for", function()
