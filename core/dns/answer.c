@@ -339,6 +339,67 @@ unsigned dns_answer_rcode(const struct dns_answer *answer)
     return answer->rcode;
 }
 
+/* ---- how long it holds ---- */
+
+/* Whether it has a record of the type that was asked for. */
+static bool has_data(const struct dns_answer *answer)
+{
+    const ldns_rr_list *list = answer->sections[DNS_ANSWER];
+    size_t i = 0;
+    while (i < ldns_rr_list_rr_count(list) && ldns_rr_get_type(ldns_rr_list_rr(list, i)) !=
+                                                  (ldns_rr_type)answer->query->question.type) {
+        i++;
+    }
+    return i < ldns_rr_list_rr_count(list);
+}
+
+/* The minimum of the SOA that goes with an answer that there is nothing; 0 where there is none. */
+static uint32_t soa_minimum(const struct dns_answer *answer)
+{
+    const ldns_rr_list *list = answer->sections[DNS_AUTHORITY];
+    for (size_t i = 0; i < ldns_rr_list_rr_count(list); i++) {
+        const ldns_rr *rr = ldns_rr_list_rr(list, i);
+        if (ldns_rr_get_type(rr) == LDNS_RR_TYPE_SOA) {
+            return get_be32(ldns_rdf_data(ldns_rr_rdf(rr, 6))); /* RFC 1035 section 3.3.13 */
+        }
+    }
+    return 0;
+}
+
+static uint32_t least(uint32_t a, uint32_t b)
+{
+    return a < b ? a : b;
+}
+
+uint32_t dns_answer_ttl(const struct dns_answer *answer)
+{
+    uint32_t ttl_s = DNS_ANSWER_KEEP_MAX_S;
+    if (answer->rcode != DNS_NOERROR && answer->rcode != DNS_NXDOMAIN) {
+        return 0;
+    }
+    if (answer->rcode == DNS_NXDOMAIN || !has_data(answer)) {
+        ttl_s = least(soa_minimum(answer), DNS_ANSWER_KEEP_NOTHING_MAX_S);
+    }
+    for (int section = 0; section < DNS_SECTIONS; section++) {
+        const ldns_rr_list *list = answer->sections[section];
+        for (size_t i = 0; i < ldns_rr_list_rr_count(list); i++) {
+            ttl_s = least(ttl_s, ldns_rr_ttl(ldns_rr_list_rr(list, i)));
+        }
+    }
+    return ttl_s;
+}
+
+void dns_answer_age(struct dns_answer *answer, uint32_t age_s)
+{
+    for (int section = 0; section < DNS_SECTIONS; section++) {
+        const ldns_rr_list *list = answer->sections[section];
+        for (size_t i = 0; i < ldns_rr_list_rr_count(list); i++) {
+            ldns_rr *rr = ldns_rr_list_rr(list, i);
+            ldns_rr_set_ttl(rr, ldns_rr_ttl(rr) - least(ldns_rr_ttl(rr), age_s));
+        }
+    }
+}
+
 /* ---- addresses ---- */
 
 static ln_addr addr_of(const uint8_t *bytes, size_t len)

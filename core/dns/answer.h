@@ -11,8 +11,10 @@
 #include "dns/message.h"
 #include "lunette/policy.h"
 
-#define DNS_ANSWER_RECORDS_MAX 512u /* more is no answer: a name keeps 64 addresses */
-#define DNS_CHAIN_MAX          16u  /* CNAME and DNAME steps from the question */
+#define DNS_ANSWER_RECORDS_MAX        512u /* more is no answer: a name keeps 64 addresses */
+#define DNS_CHAIN_MAX                 16u  /* CNAME and DNAME steps from the question */
+#define DNS_ANSWER_KEEP_MAX_S         86400u
+#define DNS_ANSWER_KEEP_NOTHING_MAX_S 3600u
 
 struct dns_answer;
 
@@ -26,6 +28,14 @@ struct dns_answer *dns_answer_free(struct dns_answer *answer);
 
 /* The response code, extended by EDNS (RFC 6891 section 6.1.3). */
 unsigned dns_answer_rcode(const struct dns_answer *answer);
+
+/* For how many seconds it may be kept: the least of its records' TTLs, and of the SOA's minimum
+ * where it says that there is nothing (RFC 2308 section 5); DNS_ANSWER_KEEP_MAX_S and
+ * DNS_ANSWER_KEEP_NOTHING_MAX_S at most. 0: not at all, which goes for all response codes but
+ * NOERROR and NXDOMAIN. */
+uint32_t dns_answer_ttl(const struct dns_answer *answer);
+/* Takes `age_s` seconds off every TTL. */
+void dns_answer_age(struct dns_answer *answer, uint32_t age_s);
 
 enum dns_verdict {
     DNS_ANSWER_FINE,

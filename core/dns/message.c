@@ -263,6 +263,28 @@ bool dns_answer_matches(const struct dns_question *question, uint16_t id, const 
     return true;
 }
 
+/* The length of the name in the question of a message with one. */
+static size_t question_name_len(const uint8_t *msg, size_t len)
+{
+    size_t at = DNS_HEADER_LEN;
+    while (at < len && msg[at] != 0) {
+        at += 1u + msg[at];
+    }
+    return at - DNS_HEADER_LEN;
+}
+
+bool dns_answer_repeats_case(const uint8_t *query, const uint8_t *msg, size_t len)
+{
+    size_t name_len = question_name_len(msg, len);
+    return memcmp(query + DNS_HEADER_LEN, msg + DNS_HEADER_LEN, name_len) == 0;
+}
+
+bool dns_answer_is_formerr(uint16_t id, const uint8_t *msg, size_t len)
+{
+    return len >= DNS_HEADER_LEN && get_be16(msg) == id && (msg[2] & DNS_FLAG_QR >> 8) != 0 &&
+           (msg[3] & DNS_FLAG_RCODE) == DNS_FORMERR;
+}
+
 /* ---- writing ---- */
 
 /* Header and question; DNS_SMALL_MAX holds these (at most 271 bytes), one address record and an
@@ -307,6 +329,24 @@ size_t dns_query_write(const struct dns_query *query, uint16_t id, uint8_t dst[D
         dst[DNS_HEADER_LEN + i] = lower(dst[DNS_HEADER_LEN + i]);
     }
     return write_opt(query, 0, dst, len);
+}
+
+void dns_query_mix_case(uint8_t *msg, size_t len, const uint8_t random[DNS_NAME_WIRE_MAX / 8 + 1])
+{
+    uint8_t *name = msg + DNS_HEADER_LEN;
+    size_t name_len = question_name_len(msg, len);
+    for (size_t i = 0; i < name_len; i++) { /* length bytes are no letters */
+        bool upper = (random[i / 8] >> i % 8 & 1) != 0;
+        if (upper && name[i] >= 'a' && name[i] <= 'z') {
+            name[i] = (uint8_t)(name[i] - ('a' - 'A'));
+        }
+    }
+}
+
+size_t dns_query_strip_edns(uint8_t *msg, size_t len)
+{
+    put_be16(msg + 10, 0);
+    return len - OPT_LEN;
 }
 
 size_t dns_reply_begin(const struct dns_query *query, unsigned rcode, uint16_t flags, uint8_t *dst)

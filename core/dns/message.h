@@ -89,6 +89,11 @@ int dns_query_parse(const uint8_t *msg, size_t len, struct dns_query *ret);
  * OPT of our own with the asker's DO bit. No other byte of the asker's message. Returns the
  * length. */
 size_t dns_query_write(const struct dns_query *query, uint16_t id, uint8_t dst[DNS_SMALL_MAX]);
+/* Gives each letter of its question a case by one bit of `random`, which an answer has to repeat
+ * (draft-vixie-dnsext-dns0x20). */
+void dns_query_mix_case(uint8_t *msg, size_t len, const uint8_t random[DNS_NAME_WIRE_MAX / 8 + 1]);
+/* Takes the OPT off its end, for servers that do not know EDNS. Returns the length that is left. */
+size_t dns_query_strip_edns(uint8_t *msg, size_t len);
 
 /* The two ends of a reply: header (`flags`: AD, TC; the counts of records are zero) and question,
  * and the OPT where the asker sent one. Extended `rcode`s need query->edns. Both return the length
@@ -129,6 +134,13 @@ void dns_record_read(struct reader *r, const uint8_t *msg, struct dns_record *re
  * one OPT. A truncated response may end early (RFC 2181 section 9). Writes its flags. */
 bool dns_answer_matches(const struct dns_question *question, uint16_t id, const uint8_t *msg,
                         size_t len, uint16_t *ret_flags);
+
+/* Whether the question of a well-formed answer repeats that of `query`, as it was sent, case
+ * included. */
+bool dns_answer_repeats_case(const uint8_t *query, const uint8_t *msg, size_t len);
+/* Whether a response to `id` says FORMERR, be there a question in it or not: what servers say that
+ * do not know EDNS (RFC 6891 section 7). */
+bool dns_answer_is_formerr(uint16_t id, const uint8_t *msg, size_t len);
 
 /* Writes an uncompressed, well-formed wire name of `len` bytes as rules see it: lower case, no
  * trailing dot, "" for the root. A label with a byte that a host name cannot hold becomes `*`,

@@ -7,11 +7,11 @@
  *   resolver    NXDOMAIN: policy judges the flow to a resolver that is not the gateway
  *   own names   answered: the gateway's addresses
  *   family      answered empty: addresses of a family that the host cannot route
+ *   cache       answered: what an upstream said before
  *   room        SERVFAIL: too many questions on their way
- * and then leaves. The answer is judged in answer.c. Each query makes exactly one event, when its
- * reply is known: dns_query, dns_denied or dns_rebind; one for want of room is told as a limit.
- *
- * Between the gates and the upstream is where a cache would answer, and hosts of one's own. */
+ * and then leaves. The answer is judged in answer.c, each time that it is given. Each query makes
+ * exactly one event, when its reply is known: dns_query, dns_denied or dns_rebind; one for want of
+ * room is told as a limit. */
 #include "dns/server.h"
 
 #include <errno.h>
@@ -76,10 +76,9 @@ static void tell(struct dns_server *server, const struct dns_ticket *ticket, ln_
 }
 
 static void tell_answered(struct dns_server *server, const struct dns_ticket *ticket,
-                          const ln_decision *decision, const char *detail,
-                          const struct addresses *pinned)
+                          const char *detail, const struct addresses *pinned)
 {
-    tell(server, ticket, LN_EVENT_DNS_QUERY, decision, NULL, detail, pinned);
+    tell(server, ticket, LN_EVENT_DNS_QUERY, &ticket->decision, NULL, detail, pinned);
 }
 
 /* ---- gates ---- */
@@ -201,6 +200,70 @@ static void pin(void *user, const ln_addr *addr, uint32_t ttl_s)
     addresses_put(&p->pinned, addr);
 }
 
+/* ---- answers ---- */
+
+static size_t deny_answer(struct dns_server *server, const struct dns_ticket *ticket,
+                          enum dns_verdict verdict, const struct dns_finding *finding, uint8_t *dst)
+{
+    char detail[LN_NAME_MAX + 32];
+    char addr[LN_ADDR_TEXT_MAX];
+    struct addresses held = {.list = {finding->addr}, .n = 1};
+    bool rebind = verdict == DNS_ANSWER_REBIND;
+    if (rebind) {
+        ln_addr_format(&finding->addr, addr);
+    }
+    snprintf(detail, sizeof(detail), "the answer holds %s", rebind ? addr : finding->name);
+    tell(server, ticket, rebind ? LN_EVENT_DNS_REBIND : LN_EVENT_DNS_DENIED, &finding->decision,
+         rebind ? NULL : "alias", detail, rebind ? &held : NULL);
+    return dns_reply_write(&ticket->query, DNS_NXDOMAIN, false, dst);
+}
+
+static size_t fail(struct dns_server *server, const struct dns_ticket *ticket, const char *why,
+                   uint8_t *dst)
+{
+    tell_answered(server, ticket, why, NULL);
+    return dns_reply_write(&ticket->query, DNS_SERVFAIL, false, dst);
+}
+
+/* Writes what was found fine, and pinned; over UDP what does not fit is truncated to nothing but
+ * TC. */
+static size_t give(const struct pinning *pinning, const struct dns_answer *answer, uint8_t *dst)
+{
+    struct dns_server *server = pinning->server;
+    const struct dns_ticket *ticket = pinning->ticket;
+    char rcode[DNS_TYPE_TEXT_MAX];
+    char detail[DNS_TYPE_TEXT_MAX + 16];
+    const struct dns_query *query = &ticket->query;
+    bool udp = ticket->asker.transport == LN_UDP;
+    size_t room = !udp                            ? DNS_MESSAGE_MAX
+                  : query->udp_size < DNS_UDP_MAX ? query->udp_size
+                                                  : DNS_UDP_MAX;
+    size_t len = dns_answer_write(answer, dst, room);
+    if (len == 0 && !udp) {
+        return fail(server, ticket, "the answer is too long", dst);
+    }
+    snprintf(detail, sizeof(detail), "%s%s", dns_rcode_name(dns_answer_rcode(answer), rcode),
+             ticket->cached ? ", cached" : "");
+    tell_answered(server, ticket, detail, &pinning->pinned);
+    return len > 0 ? len : dns_reply_write(query, DNS_NOERROR, true, dst);
+}
+
+/* Judges, pins and writes a whole answer. */
+static size_t take_answer(struct dns_server *server, const struct dns_ticket *ticket,
+                          struct dns_answer *answer, uint64_t now_ns, uint8_t *dst)
+{
+    const struct admission *admission = server->admission;
+    struct dns_finding finding;
+    enum dns_verdict verdict =
+        dns_answer_judge(answer, admission->policy, &admission->host, &finding);
+    if (verdict != DNS_ANSWER_FINE) {
+        return deny_answer(server, ticket, verdict, &finding, dst);
+    }
+    struct pinning pinning = {.server = server, .ticket = ticket, .now_ns = now_ns};
+    dns_answer_each_address(answer, pin, &pinning);
+    return give(&pinning, answer, dst);
+}
+
 /* ---- queries ---- */
 
 /* Replies with `rcode` and tells why. */
@@ -214,21 +277,20 @@ static enum dns_step refuse(struct dns_server *server, const struct dns_ticket *
 }
 
 static enum dns_step answer_gateway_name(struct dns_server *server, const struct dns_ticket *ticket,
-                                         uint64_t now_ns, const ln_decision *decision, uint8_t *dst,
-                                         size_t *ret_len)
+                                         uint64_t now_ns, uint8_t *dst, size_t *ret_len)
 {
     const struct dns_query *query = &ticket->query;
     uint16_t type = query->question.type;
     static const char own[] = "the gateway's own name";
     if (type != DNS_TYPE_A && type != DNS_TYPE_AAAA) {
-        tell_answered(server, ticket, decision, own, NULL);
+        tell_answered(server, ticket, own, NULL);
         *ret_len = dns_reply_write(query, DNS_NOERROR, false, dst);
         return DNS_REPLY;
     }
     const ln_addr *addr = type == DNS_TYPE_A ? &server->link->gateway4 : &server->link->gateway6;
     struct pinning pinning = {.server = server, .ticket = ticket, .now_ns = now_ns};
     pin(&pinning, addr, DNS_LOCAL_TTL_S);
-    tell_answered(server, ticket, decision, own, &pinning.pinned);
+    tell_answered(server, ticket, own, &pinning.pinned);
     *ret_len = dns_reply_write_address(query, addr, DNS_LOCAL_TTL_S, dst);
     return DNS_REPLY;
 }
@@ -256,9 +318,54 @@ static unsigned check_form(const struct dns_query *query, int rcode, const char 
     return dns_server_refuses(query->question.name, query->question.type, ret_reason);
 }
 
+/* ---- the cache ---- */
+
+/* What an answer depends on is what leaves; which resolver is asked depends on the name. */
+static size_t cache_key(const struct dns_ticket *ticket, uint8_t dst[DNS_SMALL_MAX])
+{
+    return dns_query_write(&ticket->query, 0, dst);
+}
+
+static void keep(struct dns_server *server, const struct dns_ticket *ticket,
+                 const struct dns_answer *answer, const uint8_t *msg, size_t len, uint64_t now_ns)
+{
+    uint8_t key[DNS_SMALL_MAX];
+    uint32_t ttl_s = dns_answer_ttl(answer);
+    /* What the resolvers of another policy said is nothing for those who ask now. */
+    bool current = ticket->policy == server->admission->policy;
+    if (server->cache != NULL && !ticket->named && current && ttl_s > 0) {
+        dns_cache_put(server->cache, key, cache_key(ticket, key), msg, len, ttl_s, now_ns);
+    }
+}
+
+/* Returns whether the cache had the answer, and so *ret_len the reply's length. */
+static bool answer_from_cache(struct dns_server *server, struct dns_ticket *ticket, uint64_t now_ns,
+                              uint8_t *dst, size_t *ret_len)
+{
+    uint8_t key[DNS_SMALL_MAX];
+    size_t len;
+    uint32_t age_s;
+    struct dns_answer *answer;
+    if (server->cache == NULL || ticket->named) {
+        return false;
+    }
+    const uint8_t *msg =
+        dns_cache_get(server->cache, key, cache_key(ticket, key), now_ns, &len, &age_s);
+    if (msg == NULL || dns_answer_read(&ticket->query, msg, len, &answer) < 0) {
+        return false;
+    }
+    ticket->cached = true;
+    dns_answer_age(answer, age_s);
+    *ret_len = take_answer(server, ticket, answer, now_ns, dst);
+    dns_answer_free(answer);
+    return true;
+}
+
+/* ---- queries, all gates ---- */
+
 enum dns_step dns_server_query(struct dns_server *server, const struct dns_asker *asker,
                                const uint8_t *msg, size_t len, uint64_t now_ns,
-                               struct dns_ticket *ret_ticket, uint8_t dst[DNS_SMALL_MAX],
+                               struct dns_ticket *ret_ticket, uint8_t dst[DNS_MESSAGE_MAX],
                                size_t *ret_len)
 {
     const struct admission *admission = server->admission;
@@ -269,6 +376,7 @@ enum dns_step dns_server_query(struct dns_server *server, const struct dns_asker
     }
     ret_ticket->asker = *asker;
     ret_ticket->pinned = true;
+    ret_ticket->cached = false;
     ret_ticket->named = !ln_addr_equal(&asker->resolver, &server->link->gateway4) &&
                         !ln_addr_equal(&asker->resolver, &server->link->gateway6);
     const char *reason;
@@ -276,11 +384,11 @@ enum dns_step dns_server_query(struct dns_server *server, const struct dns_asker
     if (rcode != DNS_NOERROR) {
         return refuse(server, ret_ticket, rcode, &no_rule, reason, dst, ret_len);
     }
-    ln_decision decision;
-    judge_name(server, ret_ticket, &decision);
-    admission->hits[decision.rule]++;
-    if (decision.action != LN_ALLOW) {
-        return refuse(server, ret_ticket, DNS_NXDOMAIN, &decision, NULL, dst, ret_len);
+    ln_decision *decision = &ret_ticket->decision;
+    judge_name(server, ret_ticket, decision);
+    admission->hits[decision->rule]++;
+    if (decision->action != LN_ALLOW) {
+        return refuse(server, ret_ticket, DNS_NXDOMAIN, decision, NULL, dst, ret_len);
     }
     if (ret_ticket->named) {
         ln_decision flow;
@@ -291,11 +399,14 @@ enum dns_step dns_server_query(struct dns_server *server, const struct dns_asker
         }
     }
     if (is_gateway_name(query->question.name)) {
-        return answer_gateway_name(server, ret_ticket, now_ns, &decision, dst, ret_len);
+        return answer_gateway_name(server, ret_ticket, now_ns, dst, ret_len);
     }
     if (!is_routable(server, query->question.type)) {
-        tell_answered(server, ret_ticket, &decision, "no route for this family", NULL);
+        tell_answered(server, ret_ticket, "no route for this family", NULL);
         *ret_len = dns_reply_write(query, DNS_NOERROR, false, dst);
+        return DNS_REPLY;
+    }
+    if (answer_from_cache(server, ret_ticket, now_ns, dst, ret_len)) {
         return DNS_REPLY;
     }
     if (server->in_flight >= ln_policy_settings(admission->policy)->limits.dns_in_flight) {
@@ -304,108 +415,52 @@ enum dns_step dns_server_query(struct dns_server *server, const struct dns_asker
         return DNS_REPLY;
     }
     server->in_flight++;
+    ret_ticket->policy = ln_policy_ref(admission->policy);
     return DNS_ASK;
 }
 
-/* ---- answers ---- */
-
-static size_t deny_answer(struct dns_server *server, const struct dns_ticket *ticket,
-                          enum dns_verdict verdict, const struct dns_finding *finding, uint8_t *dst)
-{
-    char detail[LN_NAME_MAX + 32];
-    char addr[LN_ADDR_TEXT_MAX];
-    struct addresses held = {.list = {finding->addr}, .n = 1};
-    bool rebind = verdict == DNS_ANSWER_REBIND;
-    if (rebind) {
-        ln_addr_format(&finding->addr, addr);
-    }
-    snprintf(detail, sizeof(detail), "the answer holds %s", rebind ? addr : finding->name);
-    tell(server, ticket, rebind ? LN_EVENT_DNS_REBIND : LN_EVENT_DNS_DENIED, &finding->decision,
-         rebind ? NULL : "alias", detail, rebind ? &held : NULL);
-    return dns_reply_write(&ticket->query, DNS_NXDOMAIN, false, dst);
-}
-
-static size_t fail(struct dns_server *server, const struct dns_ticket *ticket,
-                   const ln_decision *decision, const char *why, uint8_t *dst)
-{
-    tell_answered(server, ticket, decision, why, NULL);
-    return dns_reply_write(&ticket->query, DNS_SERVFAIL, false, dst);
-}
-
-/* Writes what was found fine, and pinned; over UDP what does not fit is truncated to nothing but
- * TC. */
-static size_t give(const struct pinning *pinning, const ln_decision *decision,
-                   const struct dns_answer *answer, uint8_t *dst)
-{
-    char rcode[DNS_TYPE_TEXT_MAX];
-    struct dns_server *server = pinning->server;
-    const struct dns_ticket *ticket = pinning->ticket;
-    const struct dns_query *query = &ticket->query;
-    bool udp = ticket->asker.transport == LN_UDP;
-    size_t room = !udp                            ? DNS_MESSAGE_MAX
-                  : query->udp_size < DNS_UDP_MAX ? query->udp_size
-                                                  : DNS_UDP_MAX;
-    size_t len = dns_answer_write(answer, dst, room);
-    if (len == 0 && !udp) {
-        return fail(server, ticket, decision, "the answer is too long", dst);
-    }
-    tell_answered(server, ticket, decision, dns_rcode_name(dns_answer_rcode(answer), rcode),
-                  &pinning->pinned);
-    return len > 0 ? len : dns_reply_write(query, DNS_NOERROR, true, dst);
-}
-
-/* Judges, pins and writes a whole answer. */
-static size_t take_answer(struct dns_server *server, const struct dns_ticket *ticket,
-                          const ln_decision *decision, struct dns_answer *answer, uint64_t now_ns,
-                          uint8_t *dst)
-{
-    const struct admission *admission = server->admission;
-    struct dns_finding finding;
-    enum dns_verdict verdict =
-        dns_answer_judge(answer, admission->policy, &admission->host, &finding);
-    if (verdict != DNS_ANSWER_FINE) {
-        return deny_answer(server, ticket, verdict, &finding, dst);
-    }
-    struct pinning pinning = {.server = server, .ticket = ticket, .now_ns = now_ns};
-    dns_answer_each_address(answer, pin, &pinning);
-    return give(&pinning, decision, answer, dst);
-}
+/* ---- tickets that come back ---- */
 
 static bool is_truncated(const uint8_t *msg, size_t len)
 {
     return len >= DNS_HEADER_LEN && (get_be16(msg + 2) & DNS_FLAG_TC) != 0;
 }
 
-/* Takes a ticket back. The policy may be another by now: whether it still allows the question,
- * which is told when not. */
-static bool take_back(struct dns_server *server, const struct dns_ticket *ticket, ln_decision *ret)
+/* Takes a ticket back, whose policy is then only to be compared. If the policy is another by now,
+ * it decides. Returns whether the question is allowed; it is told when not. */
+static bool take_back(struct dns_server *server, struct dns_ticket *ticket)
 {
+    bool current = ticket->policy == server->admission->policy;
     server->in_flight--;
-    judge_name(server, ticket, ret);
-    if (ret->action != LN_ALLOW) {
-        tell(server, ticket, LN_EVENT_DNS_DENIED, ret, NULL, NULL, NULL);
+    ln_policy_unref(ticket->policy);
+    if (current) {
+        return true;
     }
-    return ret->action == LN_ALLOW;
+    judge_name(server, ticket, &ticket->decision);
+    if (ticket->decision.action != LN_ALLOW) {
+        tell(server, ticket, LN_EVENT_DNS_DENIED, &ticket->decision, NULL, NULL, NULL);
+    }
+    return ticket->decision.action == LN_ALLOW;
 }
 
 size_t dns_server_answer(struct dns_server *server, struct dns_ticket *ticket, const uint8_t *msg,
                          size_t len, uint64_t now_ns, uint8_t dst[DNS_MESSAGE_MAX])
 {
-    ln_decision decision;
-    if (!take_back(server, ticket, &decision)) {
+    if (!take_back(server, ticket)) {
         return dns_reply_write(&ticket->query, DNS_NXDOMAIN, false, dst);
     }
     if (is_truncated(msg, len)) {
-        tell_answered(server, ticket, &decision, "truncated", NULL);
+        tell_answered(server, ticket, "truncated", NULL);
         return dns_reply_write(&ticket->query, DNS_NOERROR, true, dst);
     }
     struct dns_answer *answer;
     int r = dns_answer_read(&ticket->query, msg, len, &answer);
     if (r < 0) {
         const char *why = r == -ENOMEM ? "out of memory" : "the answer is malformed";
-        return fail(server, ticket, &decision, why, dst);
+        return fail(server, ticket, why, dst);
     }
-    size_t reply = take_answer(server, ticket, &decision, answer, now_ns, dst);
+    keep(server, ticket, answer, msg, len, now_ns);
+    size_t reply = take_answer(server, ticket, answer, now_ns, dst);
     dns_answer_free(answer);
     return reply;
 }
@@ -413,17 +468,15 @@ size_t dns_server_answer(struct dns_server *server, struct dns_ticket *ticket, c
 size_t dns_server_fail(struct dns_server *server, struct dns_ticket *ticket, const char *why,
                        uint8_t dst[DNS_SMALL_MAX])
 {
-    ln_decision decision;
-    if (!take_back(server, ticket, &decision)) {
+    if (!take_back(server, ticket)) {
         return dns_reply_write(&ticket->query, DNS_NXDOMAIN, false, dst);
     }
-    return fail(server, ticket, &decision, why, dst);
+    return fail(server, ticket, why, dst);
 }
 
 void dns_server_cancel(struct dns_server *server, struct dns_ticket *ticket)
 {
-    ln_decision decision;
-    if (take_back(server, ticket, &decision)) {
-        tell_answered(server, ticket, &decision, "the asker is gone", NULL);
+    if (take_back(server, ticket)) {
+        tell_answered(server, ticket, "the asker is gone", NULL);
     }
 }

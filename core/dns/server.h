@@ -7,6 +7,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "dns/cache.h"
 #include "dns/message.h"
 #include "flow/admission.h"
 #include "packet/packet.h"
@@ -20,6 +21,7 @@
 struct dns_server {
     struct admission *admission;      /* policy, pins, where events go */
     const struct link_identity *link; /* the gateway's addresses, and which families it can route */
+    struct dns_cache *cache;          /* of the policy's resolvers' answers; NULL: none */
     uint32_t in_flight;               /* tickets out */
     uint32_t over_limit;              /* refused for want of room, not told: the owner takes them */
 };
@@ -37,8 +39,11 @@ struct dns_asker {
 struct dns_ticket {
     struct dns_asker asker;
     struct dns_query query;
-    bool named;  /* ask asker.resolver and none else, over the asker's transport */
-    bool pinned; /* the answer makes pins */
+    ln_policy *policy;    /* that allowed it: a reference, while the ticket is out */
+    ln_decision decision; /* that policy's */
+    bool named;           /* ask asker.resolver and none else, over the asker's transport */
+    bool pinned;          /* the answer makes pins */
+    bool cached;          /* the answer is from the cache */
 };
 
 enum dns_step {
@@ -53,6 +58,10 @@ unsigned dns_server_refuses(const char *name, uint16_t type, const char **ret_re
 
 /* Takes a query of `len` bytes as it came. `dst` is for a reply, whose length goes to *ret_len.
  *
+ * Where the cache has the answer, it is given as if it had just come: the name was judged before,
+ * the answer is judged again, its pins are renewed. The cache holds nothing of resolvers that the
+ * guest names; what it holds is to be cleared when the policy's resolvers change.
+ *
  * A resolver that the guest names instead of the gateway is asked when policy allows the flow to
  * it. What it answers makes pins only when that rule names it by its own address or name: else the
  * guest could choose what its names resolve to.
@@ -61,12 +70,12 @@ unsigned dns_server_refuses(const char *name, uint16_t type, const char **ret_re
  * older question is lost. */
 enum dns_step dns_server_query(struct dns_server *server, const struct dns_asker *asker,
                                const uint8_t *msg, size_t len, uint64_t now_ns,
-                               struct dns_ticket *ret_ticket, uint8_t dst[DNS_SMALL_MAX],
+                               struct dns_ticket *ret_ticket, uint8_t dst[DNS_MESSAGE_MAX],
                                size_t *ret_len);
 
 /* Gives a ticket back with an upstream's answer, whose id is not looked at. Writes the reply to
- * `dst` and returns its length. A truncated answer (only a named resolver's) makes a truncated
- * reply. */
+ * `dst` and returns its length. If the policy is another by now, it decides. A truncated answer
+ * (only a named resolver's) makes a truncated reply. */
 size_t dns_server_answer(struct dns_server *server, struct dns_ticket *ticket, const uint8_t *msg,
                          size_t len, uint64_t now_ns, uint8_t dst[DNS_MESSAGE_MAX]);
 /* Gives a ticket back without an answer; `why` is for the event. Writes SERVFAIL. */

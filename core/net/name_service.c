@@ -1,7 +1,9 @@
 /* Port 53 of every address, over UDP and TCP: the guest's queries go to dns/server.h, and what that
  * wants to know to dns_upstream.h.
  *
- * Theory of operation. A query that has to wait is a lookup, of a datagram or of a stream. Streams
+ * Theory of operation. A query that has to wait is a lookup, of a datagram or of a stream. It waits
+ * for a question that is asked upstream; lookups with the same question share one, but those for a
+ * resolver that the guest named. How many lookups there are is for the server to bound. Streams
  * are TCP connections whose far side is the resolver itself (RFC 7766): messages with a length
  * before each, taken in any pieces, any number at once, answered in the order in which answers
  * come. A stream takes no more queries (`is_blocked`) while it has LOOKUPS_MAX under way or
@@ -22,12 +24,14 @@
 
 #include "base/bytes.h"
 #include "base/fail.h"
+#include "base/hash.h"
 #include "dns/server.h"
 #include "net/dns_upstream.h"
 #include "net/gateway.h"
 
 enum {
     LENGTH = 2, /* bytes before each message of a stream */
+    SLOTS = 256,
     QUERY_MAX = 2048,
     IN_MAX = 64 * 1024, /* bytes that the guest may send ahead: wide enough a window for any MTU */
     LOOKUPS_MAX = 16,
@@ -39,19 +43,32 @@ struct name_service {
     ln_gateway *gw;
     struct dns_server server;
     struct dns_upstream upstream;
-    struct nameservers host; /* the machine's */
-    struct lookup *lookups;  /* of datagrams */
-    struct stream *current;  /* whose segment is being dealt with; NULL once it is gone */
-    size_t queued;           /* bytes of replies in all streams */
+    struct nameservers host;           /* the machine's */
+    struct lookup *lookups;            /* of datagrams */
+    struct question *questions[SLOTS]; /* that further lookups may share, by hash */
+    struct hash_key hash_key;
+    struct stream *current; /* whose segment is being dealt with; NULL once it is gone */
+    size_t queued;          /* bytes of replies in all streams */
+};
+
+/* What is asked upstream. */
+struct question {
+    struct dns_exchange exchange;
+    struct dns_query query;
+    uint64_t hash;
+    struct question **at, *next; /* in service->questions; `at` NULL: not shared */
+    struct lookup *lookups;      /* that wait for it */
+    bool over;                   /* the exchange is */
 };
 
 /* A query on its way. */
 struct lookup {
     struct dns_ticket ticket;
-    struct dns_exchange exchange;
     struct name_service *service;
     struct stream *stream;     /* NULL: of a datagram */
     struct lookup **at, *next; /* in the service's list, or the stream's */
+    struct question *question;
+    struct lookup **shared_at, *shared_next; /* in the question's list */
 };
 
 struct stream {
@@ -81,9 +98,9 @@ static struct stream *stream_of_timer(struct timer *timer)
     return (struct stream *)(void *)((char *)timer - offsetof(struct stream, idle));
 }
 
-static struct lookup *lookup_of_exchange(struct dns_exchange *exchange)
+static struct question *question_of_exchange(struct dns_exchange *exchange)
 {
-    return (struct lookup *)(void *)((char *)exchange - offsetof(struct lookup, exchange));
+    return (struct question *)(void *)((char *)exchange - offsetof(struct question, exchange));
 }
 
 /* Where a reply is written before it is sent or queued. */
@@ -92,9 +109,96 @@ static uint8_t *reply_buffer(const ln_gateway *gw)
     return gw->frame + TCP_HEADROOM;
 }
 
+/* ---- questions ---- */
+
+/* No lookup joins it any more. */
+static void question_unshare(struct question *question)
+{
+    if (question->at == NULL) {
+        return;
+    }
+    *question->at = question->next;
+    if (question->next != NULL) {
+        question->next->at = question->at;
+    }
+    question->at = NULL;
+}
+
+static void question_share(struct name_service *service, struct question *question)
+{
+    question->at = &service->questions[question->hash % SLOTS];
+    question->next = *question->at;
+    if (question->next != NULL) {
+        question->next->at = &question->next;
+    }
+    *question->at = question;
+}
+
+/* Two are the same when the same bytes would leave. */
+static bool is_same_question(const struct dns_query *a, const struct dns_query *b)
+{
+    uint8_t bytes_a[DNS_SMALL_MAX], bytes_b[DNS_SMALL_MAX];
+    size_t len = dns_query_write(a, 0, bytes_a);
+    return len == dns_query_write(b, 0, bytes_b) && memcmp(bytes_a, bytes_b, len) == 0;
+}
+
+static uint64_t hash_of(const struct name_service *service, const struct dns_query *query)
+{
+    uint8_t bytes[DNS_SMALL_MAX];
+    return hash_bytes(&service->hash_key, bytes, dns_query_write(query, 0, bytes));
+}
+
+static struct question *question_find(const struct name_service *service,
+                                      const struct dns_query *query, uint64_t hash)
+{
+    struct question *question = service->questions[hash % SLOTS];
+    while (question != NULL &&
+           (question->hash != hash || !is_same_question(&question->query, query))) {
+        question = question->next;
+    }
+    return question;
+}
+
+static void question_done(struct dns_exchange *exchange, const uint8_t *answer, size_t len,
+                          const char *why);
+
+/* Asks. Returns 0 or a negative errno. */
+static int question_start(struct question *question, struct name_service *service,
+                          const struct dns_ticket *ticket)
+{
+    question->query = ticket->query;
+    if (!ticket->named) {
+        return dns_exchange_start(&question->exchange, &service->upstream, &question->query,
+                                  question_done);
+    }
+    struct nameserver resolver = {.addr = ticket->asker.resolver, .port = DNS_PORT};
+    return dns_exchange_start_named(&question->exchange, &service->upstream, &question->query,
+                                    &resolver, ticket->asker.transport, question_done);
+}
+
+/* The question that answers this ticket: one on its way, or a new one. NULL: it cannot be asked. */
+static struct question *question_get(struct name_service *service, const struct dns_ticket *ticket)
+{
+    uint64_t hash = ticket->named ? 0 : hash_of(service, &ticket->query);
+    struct question *question = ticket->named ? NULL : question_find(service, &ticket->query, hash);
+    if (question != NULL) {
+        return question;
+    }
+    question = calloc(1, sizeof(*question));
+    if (question == NULL || question_start(question, service, ticket) < 0) {
+        free(question);
+        return NULL;
+    }
+    question->hash = hash;
+    if (!ticket->named) {
+        question_share(service, question);
+    }
+    return question;
+}
+
 /* ---- lookups ---- */
 
-static void lookup_link(struct lookup *lookup)
+static void lookup_link(struct lookup *lookup, struct question *question)
 {
     struct stream *stream = lookup->stream;
     lookup->at = stream != NULL ? &stream->lookups : &lookup->service->lookups;
@@ -106,10 +210,19 @@ static void lookup_link(struct lookup *lookup)
     if (stream != NULL) {
         stream->n_lookups++;
     }
+    lookup->question = question;
+    lookup->shared_at = &question->lookups;
+    lookup->shared_next = question->lookups;
+    if (question->lookups != NULL) {
+        question->lookups->shared_at = &lookup->shared_next;
+    }
+    question->lookups = lookup;
 }
 
+/* Ends it, and its question where nobody else waits for that. */
 static void lookup_free(struct lookup *lookup)
 {
+    struct question *question = lookup->question;
     *lookup->at = lookup->next;
     if (lookup->next != NULL) {
         lookup->next->at = lookup->at;
@@ -117,33 +230,26 @@ static void lookup_free(struct lookup *lookup)
     if (lookup->stream != NULL) {
         lookup->stream->n_lookups--;
     }
+    *lookup->shared_at = lookup->shared_next;
+    if (lookup->shared_next != NULL) {
+        lookup->shared_next->shared_at = lookup->shared_at;
+    }
     free(lookup);
+    if (question->lookups == NULL && !question->over) {
+        question_unshare(question);
+        dns_exchange_cancel(&question->exchange);
+        free(question);
+    }
 }
 
 static void cancel_lookups(struct name_service *service, struct lookup *lookup)
 {
     while (lookup != NULL) {
         struct lookup *next = lookup->next;
-        dns_exchange_cancel(&lookup->exchange);
         dns_server_cancel(&service->server, &lookup->ticket);
         lookup_free(lookup);
         lookup = next;
     }
-}
-
-static void lookup_done(struct dns_exchange *exchange, const uint8_t *answer, size_t len,
-                        const char *why);
-
-static int lookup_start(struct lookup *lookup)
-{
-    const struct dns_ticket *ticket = &lookup->ticket;
-    struct dns_upstream *upstream = &lookup->service->upstream;
-    if (!ticket->named) {
-        return dns_exchange_start(&lookup->exchange, upstream, &ticket->query, lookup_done);
-    }
-    struct nameserver resolver = {.addr = ticket->asker.resolver, .port = DNS_PORT};
-    return dns_exchange_start_named(&lookup->exchange, upstream, &ticket->query, &resolver,
-                                    ticket->asker.transport, lookup_done);
 }
 
 /* Takes a query. Returns the length of the reply in reply_buffer(), or 0 when none is due now. */
@@ -169,13 +275,14 @@ static size_t ask(struct name_service *service, struct stream *stream,
     }
     lookup->service = service;
     lookup->stream = stream;
-    if (lookup_start(lookup) < 0) {
+    struct question *question = question_get(service, &lookup->ticket);
+    if (question == NULL) {
         reply_len = dns_server_fail(&service->server, &lookup->ticket,
                                     "no nameserver can be reached", reply);
         free(lookup);
         return reply_len;
     }
-    lookup_link(lookup);
+    lookup_link(lookup, question);
     return 0;
 }
 
@@ -326,10 +433,9 @@ static void go_on(struct stream *s)
     tcp_far_readable(&s->ep);
 }
 
-static void lookup_done(struct dns_exchange *exchange, const uint8_t *answer, size_t len,
-                        const char *why)
+/* Replies, and ends the lookup. */
+static void lookup_done(struct lookup *lookup, const uint8_t *answer, size_t len, const char *why)
 {
-    struct lookup *lookup = lookup_of_exchange(exchange);
     struct name_service *service = lookup->service;
     struct stream *stream = lookup->stream;
     struct dns_ticket *ticket = &lookup->ticket;
@@ -351,6 +457,18 @@ static void lookup_done(struct dns_exchange *exchange, const uint8_t *answer, si
         rest(stream);
         go_on(stream);
     }
+}
+
+static void question_done(struct dns_exchange *exchange, const uint8_t *answer, size_t len,
+                          const char *why)
+{
+    struct question *question = question_of_exchange(exchange);
+    question_unshare(question);
+    question->over = true;
+    while (question->lookups != NULL) { /* a reply may end a stream, and with it other lookups */
+        lookup_done(question->lookups, answer, len, why);
+    }
+    free(question);
 }
 
 /* ---- the endpoint's callbacks ---- */
@@ -553,6 +671,20 @@ void name_service_tcp_destroy(ln_gateway *gw, struct flow *flow, const char *rea
 
 /* ---- life ---- */
 
+/* The cache that the policy wants, empty. Without memory there is none, which costs time only. */
+static void start_cache(struct name_service *service)
+{
+    const ln_settings *settings = ln_policy_settings(service->gw->admission.policy);
+    const ln_limits *limits = &settings->limits;
+    const struct host_services *services = &service->gw->loop.services;
+    uint8_t key[16];
+    services->random(services->user, key, sizeof(key));
+    dns_cache_free(service->server.cache);
+    service->server.cache =
+        settings->dns_cache ? dns_cache_new(limits->dns_cache_entries, limits->dns_cache_bytes, key)
+                            : NULL;
+}
+
 int name_service_start(ln_gateway *gw, const char *resolv_conf, ln_error *reterr)
 {
     const ln_settings *settings = ln_policy_settings(gw->admission.policy);
@@ -573,6 +705,10 @@ int name_service_start(ln_gateway *gw, const char *resolv_conf, ln_error *reterr
         free(service);
         return r;
     }
+    uint8_t key[16];
+    gw->loop.services.random(gw->loop.services.user, key, sizeof(key));
+    service->hash_key = hash_key_from(key);
+    start_cache(service);
     gw->names = service;
     return 0;
 }
@@ -585,6 +721,7 @@ void name_service_stop(ln_gateway *gw)
     }
     cancel_lookups(service, service->lookups);
     dns_upstream_fini(&service->upstream);
+    dns_cache_free(service->server.cache);
     free(service);
     gw->names = NULL;
 }
@@ -602,5 +739,12 @@ void name_service_forget(ln_gateway *gw)
 
 void name_service_reload(ln_gateway *gw, struct dns_upstream *prepared)
 {
-    dns_upstream_swap(&gw->names->upstream, prepared);
+    struct name_service *service = gw->names;
+    dns_upstream_swap(&service->upstream, prepared);
+    start_cache(service);
+    for (size_t i = 0; i < SLOTS; i++) { /* they go to the resolvers of before */
+        while (service->questions[i] != NULL) {
+            question_unshare(service->questions[i]);
+        }
+    }
 }

@@ -71,15 +71,15 @@ const ln_http_match *read_http(struct build *build, const struct place *place, c
 
 /* What holds where a policy is silent. */
 void settings_defaults(ln_settings *settings);
-void build_dns(struct build *build);
 void build_limits(struct build *build);
 /* A field reader for the pools; `out` is the struct build. */
 void read_pool(struct schema *schema, const struct place *place, const struct field *field,
                void *out);
 extern const struct field rate_limit_fields[2], geoip_fields[2]; /* of ln_settings */
 
-/* ---- plan_tls.c, plan_secrets.c ---- */
+/* ---- plan_dns.c, plan_tls.c, plan_secrets.c ---- */
 
+void build_dns(struct build *build);
 void build_tls(struct build *build);
 void build_secrets(struct build *build);
 /* A string or a list of strings. */

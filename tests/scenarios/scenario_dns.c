@@ -365,6 +365,138 @@ static void test_rule_for_ipv6_addresses_asks_for_the_family(void **state)
     scene_end(s);
 }
 
+/* ---- the cache, and questions that are shared ---- */
+
+static void test_cached_answer_asks_nobody(void **state)
+{
+    (void)state;
+    struct scene *s = SCENE("allow@*");
+    ask(s, 5000, "www.example");
+    assert_true(upstream_hears(&s->u));
+    upstream_says(&s->u, "203.0.113.1");
+    assert_rcode(reply_from(s, "172.16.0.1"), DNS_NOERROR, 1);
+    pass(&s->w, 200 * 1000);
+    ask(s, 5001, "WWW.example");
+    assert_rcode(reply_from(s, "172.16.0.1"), DNS_NOERROR, 1);
+    assert_false(upstream_hears(&s->u));
+    assert_int_equal(count_told(&s->w, LN_EVENT_DNS_QUERY), 2);
+    pass(&s->w, 59 * 1000);
+    assert_true(is_pinned(s, "www.example", "203.0.113.1"));
+    pass(&s->w, 50 * 1000); /* 309 s: it is over */
+    ask(s, 5002, "www.example");
+    assert_true(upstream_hears(&s->u));
+    scene_end(s);
+}
+
+static void test_without_a_cache_every_query_is_asked(void **state)
+{
+    (void)state;
+    struct scene *s = SCENE("allow@*", "dns.cache=false");
+    for (uint16_t i = 0; i < 3; i++) {
+        ask(s, (uint16_t)(5000 + i), "www.example");
+        assert_true(upstream_hears(&s->u));
+        upstream_says(&s->u, "203.0.113.1");
+        assert_rcode(reply_from(s, "172.16.0.1"), DNS_NOERROR, 1);
+    }
+    scene_end(s);
+}
+
+static void test_reload_empties_the_cache(void **state)
+{
+    (void)state;
+    struct scene *s = SCENE("allow@*");
+    ask(s, 5000, "www.example");
+    assert_true(upstream_hears(&s->u));
+    upstream_says(&s->u, "203.0.113.1");
+    assert_non_null(reply_from(s, "172.16.0.1"));
+    ln_policy *policy = POLICY("allow@*", s->u.policy);
+    assert_int_equal(ln_gateway_reload(s->w.gw, policy, NULL), 0);
+    ln_policy_unref(policy);
+    ask(s, 5000, "www.example");
+    assert_true(upstream_hears(&s->u));
+    scene_end(s);
+}
+
+static void test_same_questions_are_asked_once(void **state)
+{
+    (void)state;
+    enum { ASKERS = 20 };
+    struct scene *s = SCENE("allow@*", "dns.cache=false");
+    struct guest g = guest_connect(&s->w, "172.16.0.1", 53);
+    struct wire stream = {0};
+    struct wire over_tcp = wire_query(7, "www.Example", DNS_TYPE_A);
+    wire_u16(&stream, (unsigned)over_tcp.len);
+    wire_bytes(&stream, over_tcp.data, over_tcp.len);
+    guest_send(&g, stream.data, stream.len);
+    for (uint16_t i = 0; i < ASKERS; i++) {
+        ask(s, (uint16_t)(5000 + i), i % 2 == 0 ? "www.example" : "WWW.example");
+    }
+    assert_true(upstream_hears(&s->u));
+    struct upstream first = s->u;
+    assert_false(upstream_hears(&s->u));
+    upstream_says(&first, "203.0.113.1");
+    bool answered[ASKERS] = {false};
+    for (int i = 0; i < ASKERS; i++) {
+        const struct heard *h = next_heard(&s->w);
+        while (h == NULL || h->protocol != IPPROTO_UDP) {
+            h = h == NULL ? reply_from(s, "172.16.0.1") : next_heard(&s->w);
+        }
+        assert_rcode(h, DNS_NOERROR, 1);
+        assert_false(answered[h->dst_port - 5000]);
+        answered[h->dst_port - 5000] = true;
+    }
+    assert_int_equal(count_told(&s->w, LN_EVENT_DNS_QUERY), ASKERS + 1);
+    guest_hear(&g);
+    assert_true(g.n_received > 12 && get_be16(g.received + 2) == 7);
+    guest_free(&g);
+    scene_end(s);
+}
+
+static void test_asker_that_leaves_takes_nothing_from_the_others(void **state)
+{
+    (void)state;
+    struct scene *s = SCENE("allow@*");
+    struct guest g = guest_connect(&s->w, "172.16.0.1", 53);
+    struct wire query = wire_query(7, "www.example", DNS_TYPE_A);
+    struct wire stream = {0};
+    wire_u16(&stream, (unsigned)query.len);
+    wire_bytes(&stream, query.data, query.len);
+    guest_send(&g, stream.data, stream.len); /* who asked first */
+    ask(s, 5000, "www.example");
+    assert_true(upstream_hears(&s->u));
+    guest_reset(&g);
+    upstream_says(&s->u, "203.0.113.1");
+    assert_rcode(reply_from(s, "172.16.0.1"), DNS_NOERROR, 1);
+    guest_free(&g);
+    scene_end(s);
+}
+
+static void test_question_to_the_resolvers_of_before_is_not_shared(void **state)
+{
+    (void)state;
+    struct scene *s = SCENE("allow@*");
+    struct upstream other;
+    upstream_open(&other);
+    s->w.n_fds++;
+    ask(s, 5000, "www.example");
+    assert_true(upstream_hears(&s->u));
+    ln_policy *policy = POLICY("allow@*", other.policy);
+    assert_int_equal(ln_gateway_reload(s->w.gw, policy, NULL), 0);
+    ln_policy_unref(policy);
+    ask(s, 5001, "www.example");
+    assert_true(upstream_hears(&other));
+    struct upstream asked = other;
+    upstream_says(&s->u, "203.0.113.1");
+    assert_int_equal(reply_from(s, "172.16.0.1")->dst_port, 5000);
+    ask(s, 5002, "www.example"); /* with the second, not from the cache */
+    assert_false(upstream_hears(&other));
+    upstream_says(&asked, "203.0.113.2");
+    assert_non_null(reply_from(s, "172.16.0.1"));
+    assert_non_null(reply_from(s, "172.16.0.1"));
+    scene_end(s);
+    close(other.udp);
+}
+
 /* ---- streams ---- */
 
 static struct guest stream_to(struct scene *s, const char *resolver)
@@ -673,6 +805,12 @@ int main(void)
         cmocka_unit_test(test_reload_decides_about_questions_on_their_way),
         cmocka_unit_test(test_reload_takes_up_other_nameservers),
         cmocka_unit_test(test_rule_for_ipv6_addresses_asks_for_the_family),
+        cmocka_unit_test(test_cached_answer_asks_nobody),
+        cmocka_unit_test(test_without_a_cache_every_query_is_asked),
+        cmocka_unit_test(test_reload_empties_the_cache),
+        cmocka_unit_test(test_same_questions_are_asked_once),
+        cmocka_unit_test(test_asker_that_leaves_takes_nothing_from_the_others),
+        cmocka_unit_test(test_question_to_the_resolvers_of_before_is_not_shared),
         cmocka_unit_test(test_stream_may_come_byte_by_byte),
         cmocka_unit_test(test_two_queries_may_be_cut_anywhere),
         cmocka_unit_test(test_queries_in_a_row_are_all_answered_as_answers_come),

@@ -165,7 +165,7 @@ typedef struct ln_limits {
     uint32_t first_flight_bytes, first_flight_ms, client_hello_bytes, client_hello_ms;
     uint32_t fragments, fragment_bytes, fragment_ms;
     uint32_t pin_names, pin_addresses;
-    uint32_t dns_in_flight, dns_tcp_idle_ms;
+    uint32_t dns_in_flight, dns_tcp_idle_ms, dns_cache_entries, dns_cache_bytes;
     uint32_t leaf_certificates, leaf_valid_s;
     uint32_t http_header_bytes, h2_header_list_bytes, h2_streams;
     uint32_t handler_ms;
@@ -243,6 +243,7 @@ typedef struct ln_settings {
     const ln_endpoint *nameservers; /* empty: the host's resolv.conf */
     size_t n_nameservers;
     uint32_t dns_query_timeout_ms;
+    bool dns_cache; /* answers are kept as long as they say */
     const ln_port_binding *bindings;
     size_t n_bindings;
     ln_prefix ipv4_pool, ipv6_pool;

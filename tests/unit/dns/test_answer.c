@@ -674,6 +674,94 @@ static void test_record_that_needs_ech_or_is_malformed_goes(void **state)
     assert_same(&got, &want);
 }
 
+/* ---- how long it holds ---- */
+
+static void add_soa(struct wire *w, uint32_t ttl_s, uint32_t minimum_s)
+{
+    size_t at = wire_record_head(w, DNS_AUTHORITY, "example.com", 6, DNS_CLASS_IN, ttl_s);
+    wire_name(w, "ns.example.com");
+    wire_name(w, "root.example.com");
+    for (uint32_t i = 1; i <= 4; i++) {
+        wire_u32(w, i);
+    }
+    wire_u32(w, minimum_s);
+    wire_record_end(w, at);
+}
+
+static uint32_t ttl_of(const struct dns_query *query, const struct wire *w)
+{
+    struct dns_answer *answer = read_fine(query, w);
+    uint32_t ttl_s = dns_answer_ttl(answer);
+    dns_answer_free(answer);
+    return ttl_s;
+}
+
+static void test_answer_is_kept_for_its_shortest_ttl(void **state)
+{
+    (void)state;
+    struct dns_query query = query_of("www.example.com", DNS_TYPE_A);
+    struct wire w = wire_response(7, "www.example.com", DNS_TYPE_A);
+    wire_addr(&w, DNS_ANSWER, "@12", UINT32_C(1000000), "192.0.2.1");
+    assert_int_equal(ttl_of(&query, &w), DNS_ANSWER_KEEP_MAX_S);
+    wire_addr(&w, DNS_ANSWER, "@12", 200, "192.0.2.2");
+    wire_opt(&w, 1232, 1, NULL, 0); /* what stands there is no TTL */
+    assert_int_equal(ttl_of(&query, &w), 200);
+    w = wire_response(7, "www.example.com", DNS_TYPE_A);
+    wire_addr(&w, DNS_ANSWER, "@12", 200, "192.0.2.1");
+    wire_addr(&w, DNS_ADDITIONAL, "ns.example.com", 0, "192.0.2.2");
+    assert_int_equal(ttl_of(&query, &w), 0);
+}
+
+static void test_absence_is_kept_for_the_minimum_of_its_soa(void **state)
+{
+    (void)state;
+    static const struct {
+        uint32_t soa_ttl_s, minimum_s, expected_s;
+    } cases[] = {{600, 60, 60}, {60, 600, 60}, {0, 600, 0}, {600, 0, 0}, {99999, 99999, 3600}};
+    struct dns_query query = query_of("www.example.com", DNS_TYPE_A);
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        for (unsigned rcode = 0; rcode <= DNS_NXDOMAIN; rcode += DNS_NXDOMAIN) {
+            struct wire w = wire_response(7, "www.example.com", DNS_TYPE_A);
+            w.data[3] = (uint8_t)(w.data[3] | rcode);
+            add_soa(&w, cases[i].soa_ttl_s, cases[i].minimum_s);
+            assert_int_equal(ttl_of(&query, &w), cases[i].expected_s);
+        }
+    }
+    struct wire chain = wire_response(7, "www.example.com", DNS_TYPE_A);
+    wire_alias(&chain, DNS_ANSWER, "@12", DNS_TYPE_CNAME, "cdn.example.com");
+    assert_int_equal(ttl_of(&query, &chain), 0); /* it leads nowhere, and nobody says so */
+    add_soa(&chain, 600, 60);
+    assert_int_equal(ttl_of(&query, &chain), 60);
+}
+
+static void test_failures_are_not_kept(void **state)
+{
+    (void)state;
+    struct dns_query query = query_of("www.example.com", DNS_TYPE_A);
+    for (unsigned rcode = 1; rcode < 16; rcode++) {
+        struct wire w = wire_response(7, "www.example.com", DNS_TYPE_A);
+        w.data[3] = (uint8_t)(w.data[3] | rcode);
+        wire_addr(&w, DNS_ANSWER, "@12", 300, "192.0.2.1");
+        add_soa(&w, 600, 60);
+        assert_int_equal(ttl_of(&query, &w), rcode == DNS_NXDOMAIN ? 60 : 0);
+    }
+}
+
+static void test_ttls_go_down_with_age(void **state)
+{
+    (void)state;
+    struct dns_query query = query_of("www.example.com", DNS_TYPE_A);
+    struct wire w = wire_response(7, "www.example.com", DNS_TYPE_A);
+    wire_addr(&w, DNS_ANSWER, "@12", 300, "192.0.2.1");
+    wire_addr(&w, DNS_ANSWER, "@12", 20, "192.0.2.2");
+    struct dns_answer *answer = read_fine(&query, &w);
+    char text[256] = "";
+    dns_answer_age(answer, 50);
+    dns_answer_each_address(answer, note_address, text);
+    assert_string_equal(text, "192.0.2.2/0 192.0.2.1/250 ");
+    dns_answer_free(answer);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -714,6 +802,10 @@ int main(void)
         cmocka_unit_test(test_denied_target_stops_it),
         cmocka_unit_test(test_ech_is_taken_out_and_the_answer_no_longer_authentic),
         cmocka_unit_test(test_record_that_needs_ech_or_is_malformed_goes),
+        cmocka_unit_test(test_answer_is_kept_for_its_shortest_ttl),
+        cmocka_unit_test(test_absence_is_kept_for_the_minimum_of_its_soa),
+        cmocka_unit_test(test_failures_are_not_kept),
+        cmocka_unit_test(test_ttls_go_down_with_age),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -30,6 +30,7 @@ struct fixture {
     uint8_t reply[DNS_MESSAGE_MAX];
     size_t reply_len;
     struct dns_ticket ticket;
+    uint64_t now_ns;
 };
 
 static void copy_text(char *dst, size_t size, const char *text)
@@ -70,6 +71,7 @@ static struct fixture *start(ln_policy *policy)
     f->admission = (struct admission){
         .policy = policy, .pins = pins_of(16, 4), .events = &f->events, .hits = f->hits};
     f->server = (struct dns_server){.admission = &f->admission, .link = &f->link};
+    f->now_ns = NOW;
     return f;
 }
 
@@ -78,6 +80,7 @@ static struct fixture *start(ln_policy *policy)
 static void stop(struct fixture *f)
 {
     assert_int_equal(f->server.in_flight, 0);
+    dns_cache_free(f->server.cache);
     ln_pins_free(f->admission.pins);
     ln_policy_unref(f->admission.policy);
     free(f);
@@ -97,7 +100,7 @@ static enum dns_step send_to(struct fixture *f, ln_protocol transport, const cha
     struct dns_asker asker = asker_to(transport, resolver);
     f->told.count = 0;
     f->reply_len = 0;
-    return dns_server_query(&f->server, &asker, w->data, w->len, NOW, &f->ticket, f->reply,
+    return dns_server_query(&f->server, &asker, w->data, w->len, f->now_ns, &f->ticket, f->reply,
                             &f->reply_len);
 }
 
@@ -122,7 +125,7 @@ static unsigned answers(const struct fixture *f)
 static void answer(struct fixture *f, const struct wire *w)
 {
     f->told.count = 0;
-    f->reply_len = dns_server_answer(&f->server, &f->ticket, w->data, w->len, NOW, f->reply);
+    f->reply_len = dns_server_answer(&f->server, &f->ticket, w->data, w->len, f->now_ns, f->reply);
 }
 
 static void assert_told(const struct fixture *f, ln_event_kind kind, const char *reason)
@@ -603,6 +606,157 @@ static void test_answer_too_long_for_tcp_is_servfail(void **state)
     stop(f);
 }
 
+/* ---- the cache ---- */
+
+static void start_cache(struct fixture *f)
+{
+    static const uint8_t key[16] = "key";
+    f->server.cache = dns_cache_new(64, 1 << 20, key);
+}
+
+/* An answer to www.example with one address. */
+static void answer_with(struct fixture *f, const char *addr, uint32_t ttl_s)
+{
+    struct wire a = wire_response(7, "www.example", DNS_TYPE_A);
+    wire_addr(&a, DNS_ANSWER, "@12", ttl_s, addr);
+    answer(f, &a);
+}
+
+static uint32_t first_ttl(const struct fixture *f)
+{
+    return get_be32(f->reply + 12 + 17 + 6); /* behind the question, a pointer, type and class */
+}
+
+static void test_second_query_is_answered_from_the_cache_and_pinned_anew(void **state)
+{
+    (void)state;
+    struct fixture *f = START("allow www.example");
+    start_cache(f);
+    assert_int_equal(ask(f, "www.example", DNS_TYPE_A), DNS_ASK);
+    answer_with(f, "192.0.2.1", 300);
+    assert_int_equal(first_ttl(f), 300);
+    f->now_ns += 290 * SECOND_NS + SECOND_NS / 2;
+    assert_int_equal(ask(f, "WWW.example", DNS_TYPE_A), DNS_REPLY);
+    assert_told(f, LN_EVENT_DNS_QUERY, "rule");
+    assert_string_equal(f->told.detail, "NOERROR, cached");
+    assert_int_equal(f->told.rule, 1);
+    assert_int_equal(f->hits[1], 2);
+    assert_memory_equal(f->reply + 12, "\3WWW", 4);
+    assert_int_equal(first_ttl(f), 10);
+    assert_true(is_pinned(f, "www.example", "192.0.2.1", f->now_ns + 59 * SECOND_NS));
+    f->now_ns += 10 * SECOND_NS;
+    assert_int_equal(ask(f, "www.example", DNS_TYPE_A), DNS_ASK);
+    dns_server_cancel(&f->server, &f->ticket);
+    stop(f);
+}
+
+static void test_absence_is_cached_too(void **state)
+{
+    (void)state;
+    struct fixture *f = START("allow www.example");
+    start_cache(f);
+    assert_int_equal(ask(f, "www.example", DNS_TYPE_A), DNS_ASK);
+    struct wire a = wire_response(7, "www.example", DNS_TYPE_A);
+    a.data[3] |= DNS_NXDOMAIN;
+    wire_record(&a, DNS_AUTHORITY, "example", 6, 100,
+                "\0\0\0\0\0\1\0\0\0\1\0\0\0\1\0\0\0\1\0\0\0\36", 22);
+    answer(f, &a);
+    f->now_ns += 29 * SECOND_NS;
+    assert_int_equal(ask(f, "www.example", DNS_TYPE_A), DNS_REPLY);
+    assert_int_equal(rcode(f), DNS_NXDOMAIN);
+    assert_string_equal(f->told.detail, "NXDOMAIN, cached");
+    f->now_ns += SECOND_NS;
+    assert_int_equal(ask(f, "www.example", DNS_TYPE_A), DNS_ASK);
+    dns_server_cancel(&f->server, &f->ticket);
+    stop(f);
+}
+
+static void test_only_the_same_query_is_answered_from_the_cache(void **state)
+{
+    (void)state;
+    struct fixture *f = START("allow *");
+    start_cache(f);
+    assert_int_equal(ask(f, "www.example", DNS_TYPE_A), DNS_ASK);
+    answer_with(f, "192.0.2.1", 300);
+    struct wire others[4] = {
+        wire_query(0x1111, "www.example", DNS_TYPE_AAAA),
+        wire_query(0x1111, "ww.example", DNS_TYPE_A),
+        wire_query(0x1111, "www.example", DNS_TYPE_A),
+        wire_query(0x1111, "www.example", DNS_TYPE_A),
+    };
+    wire_opt(&others[2], 1232, 0x8000, NULL, 0); /* DO */
+    others[3].data[3] |= DNS_FLAG_CD;
+    for (int i = 0; i < 4; i++) {
+        assert_int_equal(send_to(f, LN_UDP, "172.16.0.1", &others[i]), DNS_ASK);
+        dns_server_cancel(&f->server, &f->ticket);
+    }
+    struct wire same = wire_query(0x1111, "www.example", DNS_TYPE_A);
+    wire_opt(&same, 1232, 0, NULL, 0);
+    assert_int_equal(send_to(f, LN_TCP, "fd42:6d73:62::1", &same), DNS_REPLY);
+    assert_int_equal(send_to(f, LN_UDP, "9.9.9.9", &same), DNS_ASK);
+    answer_with(f, "192.0.2.9", 300); /* kept from those who ask the gateway */
+    assert_int_equal(ask(f, "www.example", DNS_TYPE_A), DNS_REPLY);
+    assert_memory_equal(f->reply + f->reply_len - 4, "\300\0\2\1", 4);
+    stop(f);
+}
+
+static void test_cached_answer_is_judged_each_time(void **state)
+{
+    (void)state;
+    struct fixture *f = START("allow *");
+    start_cache(f);
+    assert_int_equal(ask(f, "www.example", DNS_TYPE_A), DNS_ASK);
+    answer_with(f, "10.0.0.1", 300);
+    assert_told(f, LN_EVENT_DNS_REBIND, "rebind");
+    assert_int_equal(ask(f, "www.example", DNS_TYPE_A), DNS_REPLY);
+    assert_int_equal(rcode(f), DNS_NXDOMAIN);
+    assert_told(f, LN_EVENT_DNS_REBIND, "rebind");
+    ln_policy_unref(f->admission.policy); /* another policy, the same resolvers */
+    f->admission.policy = POLICY("allow *", "allow 10.0.0.0/8");
+    assert_int_equal(ask(f, "www.example", DNS_TYPE_A), DNS_REPLY);
+    assert_int_equal(rcode(f), DNS_NOERROR);
+    ln_policy_unref(f->admission.policy);
+    f->admission.policy = POLICY("deny www.example", "allow *");
+    assert_refused(f, ask(f, "www.example", DNS_TYPE_A), DNS_NXDOMAIN, "rule");
+    stop(f);
+}
+
+static void test_answer_to_a_question_of_another_policy_is_not_kept(void **state)
+{
+    (void)state;
+    struct fixture *f = START("allow *");
+    start_cache(f);
+    assert_int_equal(ask(f, "www.example", DNS_TYPE_A), DNS_ASK);
+    ln_policy_unref(f->admission.policy);
+    f->admission.policy = POLICY("allow *");
+    answer_with(f, "192.0.2.1", 300);
+    assert_int_equal(rcode(f), DNS_NOERROR);
+    assert_int_equal(dns_cache_count(f->server.cache), 0);
+    stop(f);
+}
+
+static void test_failures_are_not_cached(void **state)
+{
+    (void)state;
+    struct fixture *f = START("allow *");
+    start_cache(f);
+    for (int i = 0; i < 3; i++) {
+        assert_int_equal(ask(f, "www.example", DNS_TYPE_A), DNS_ASK);
+        struct wire a = wire_response(7, "www.example", DNS_TYPE_A);
+        wire_addr(&a, DNS_ANSWER, "@12", 300, "192.0.2.1");
+        if (i == 0) {
+            a.data[3] |= DNS_SERVFAIL;
+        } else if (i == 1) {
+            a.data[2] |= DNS_FLAG_TC >> 8;
+        } else {
+            a.len--;
+        }
+        answer(f, &a);
+    }
+    assert_int_equal(dns_cache_count(f->server.cache), 0);
+    stop(f);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -635,6 +789,12 @@ int main(void)
         cmocka_unit_test(test_no_room_is_servfail_at_once),
         cmocka_unit_test(test_reply_fits_what_the_asker_takes),
         cmocka_unit_test(test_answer_too_long_for_tcp_is_servfail),
+        cmocka_unit_test(test_second_query_is_answered_from_the_cache_and_pinned_anew),
+        cmocka_unit_test(test_absence_is_cached_too),
+        cmocka_unit_test(test_only_the_same_query_is_answered_from_the_cache),
+        cmocka_unit_test(test_cached_answer_is_judged_each_time),
+        cmocka_unit_test(test_answer_to_a_question_of_another_policy_is_not_kept),
+        cmocka_unit_test(test_failures_are_not_cached),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
