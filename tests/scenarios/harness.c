@@ -222,6 +222,9 @@ static void copy_text(char *dst, size_t size, const char *text)
 static int on_event(void *user, const ln_event *event)
 {
     struct world *w = user;
+    if (w->refuse_events) {
+        return -EAGAIN;
+    }
     struct told *told = calloc(1, sizeof(*told));
     assert_non_null(told);
     /* A callback may put nothing in. */
@@ -239,6 +242,7 @@ static int on_event(void *user, const ln_event *event)
     told->src_port = event->src_port;
     told->rule = event->rule;
     told->count = event->count;
+    told->lost = event->lost;
     told->bytes_out = event->bytes_out;
     told->bytes_in = event->bytes_in;
     told->packets_out = event->packets_out;
@@ -416,6 +420,20 @@ int host_listen(uint16_t *ret_port, int backlog)
     assert_int_equal(listen(fd, backlog), 0);
     assert_int_equal(getsockname(fd, (struct sockaddr *)&in, &len), 0);
     *ret_port = ntohs(in.sin_port);
+    return fd;
+}
+
+int host_listen6(uint16_t *ret_port)
+{
+    struct sockaddr_in6 in6 = {.sin6_family = AF_INET6, .sin6_addr = IN6ADDR_LOOPBACK_INIT};
+    socklen_t len = sizeof(in6);
+    int fd = socket(AF_INET6, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (fd < 0 || bind(fd, (struct sockaddr *)&in6, len) != 0 || listen(fd, 8) != 0) {
+        close(fd);
+        return -1;
+    }
+    assert_int_equal(getsockname(fd, (struct sockaddr *)&in6, &len), 0);
+    *ret_port = ntohs(in6.sin6_port);
     return fd;
 }
 

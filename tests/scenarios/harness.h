@@ -38,7 +38,7 @@ struct told {
     ln_addr dst;
     uint16_t port, src_port;
     uint32_t rule;
-    uint64_t count, bytes_out, bytes_in, packets_out, packets_in;
+    uint64_t count, lost, bytes_out, bytes_in, packets_out, packets_in;
     struct told *next;
 };
 
@@ -50,6 +50,7 @@ struct world {
     uint32_t mtu, offloads, slot;     /* set before world_start() */
     bool old_kernel;                  /* without SO_PEEK_OFF for TCP; set before world_start() */
     bool learn_names;                 /* ln_config's; set before world_start() */
+    bool refuse_events;               /* the log is full */
     bool refuse_frames;               /* the link is full */
     struct heard *heard, *heard_last; /* oldest first */
     struct heard *taken;              /* what next_heard() gave last */
@@ -93,6 +94,8 @@ unsigned dropped(const struct world *w, enum drop_reason reason);
 
 /* A listener at a port the system chooses; `backlog` as for listen(2). */
 int host_listen(uint16_t *ret_port, int backlog);
+/* The same at ::1 alone; -1 where this machine has no IPv6. */
+int host_listen6(uint16_t *ret_port);
 /* The next connection; fails when there is none. */
 int host_accept(int listener);
 bool host_has_connection(int listener);

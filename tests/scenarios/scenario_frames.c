@@ -277,6 +277,26 @@ static void test_drops_are_told_once_a_second_with_their_number(void **state)
     world_stop(&w);
 }
 
+static void test_events_that_nobody_took_are_counted_and_told(void **state)
+{
+    struct world w = {0};
+    ln_stats stats;
+    (void)state;
+    world_start(&w, POLICY("default_egress=deny"));
+    w.refuse_events = true;
+    for (uint16_t port = 1; port <= 3; port++) {
+        (void)guest_connect(&w, "192.0.2.1", port);
+    }
+    w.refuse_events = false;
+    (void)guest_connect(&w, "192.0.2.1", 4);
+    assert_int_equal(count_told(&w, LN_EVENT_FLOW_DENIED), 1);
+    assert_int_equal(told_nth(&w, LN_EVENT_FLOW_DENIED, 0)->lost, 3);
+    ln_gateway_stats(w.gw, &stats);
+    assert_int_equal(stats.events_lost, 3);
+    assert_int_equal(stats.flows_denied, 4);
+    world_stop(&w);
+}
+
 static void test_what_was_only_counted_is_told_at_the_end(void **state)
 {
     struct world w = {0};
@@ -400,6 +420,7 @@ int main(void)
         cmocka_unit_test(test_router_is_advertised_every_hour),
         cmocka_unit_test(test_answers_go_to_the_mac_last_seen),
         cmocka_unit_test(test_drops_are_told_once_a_second_with_their_number),
+        cmocka_unit_test(test_events_that_nobody_took_are_counted_and_told),
         cmocka_unit_test(test_what_was_only_counted_is_told_at_the_end),
         cmocka_unit_test(test_full_house_refuses_new_flows_and_keeps_the_old),
         cmocka_unit_test(test_flow_in_time_wait_makes_room),

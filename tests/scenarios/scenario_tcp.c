@@ -4,6 +4,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "guest_frame.h"
 #include "harness.h"
 
 static uint8_t *noise(size_t len)
@@ -441,6 +442,124 @@ static void test_no_flow_starves_the_others_in_a_turn(void **state)
     free(data);
 }
 
+static void test_big_segments_of_the_guest_are_taken_whole(void **state)
+{
+    static uint8_t frame[65536];
+    enum { BIG = 60000 };
+    struct world w = {.offloads = LN_OFFLOAD_CSUM | LN_OFFLOAD_TSO};
+    uint16_t port;
+    int listener = host_listen(&port, 8);
+    uint8_t *data = noise(BIG);
+    (void)state;
+    world_start(&w, POLICY("allow@host:tcp"));
+    struct guest g = guest_connect_host(&w, port);
+    int host = host_accept(listener);
+    struct guest_segment s = {
+        .src = g.addr,
+        .dst = g.peer,
+        .src_port = g.port,
+        .dst_port = port,
+        .seq = g.snd_nxt,
+        .ack = g.rcv_nxt,
+        .flags = TCP_ACK | TCP_PSH,
+        .window = 256,
+    };
+    size_t len = guest_tcp(frame, &s, data, BIG);
+    /* As a guest does it that leaves cutting and summing to the link. */
+    ln_frame big = {
+        .data = frame,
+        .len = len,
+        .flags = LN_FRAME_CSUM_PARTIAL,
+        .gso_type = LN_GSO_TCP4,
+        .gso_size = 1460,
+        .header_len = 54,
+        .csum_start = 34,
+        .csum_offset = 16,
+    };
+    assert_int_equal(ln_gateway_input(w.gw, &big), 0);
+    g.snd_nxt += BIG;
+    guest_hear(&g);
+    assert_int_equal(g.snd_una, g.snd_nxt);
+    host_expect(host, data, BIG);
+    close(host);
+    guest_free(&g);
+    world_stop(&w);
+    close(listener);
+    free(data);
+}
+
+static void test_syn_flood_leaves_open_flows_alone(void **state)
+{
+    struct world w = {0};
+    uint16_t port;
+    ln_stats stats;
+    int listener = host_listen(&port, 1024);
+    (void)state;
+    world_start(&w, POLICY("allow@host:tcp", "limits.half_open=16"));
+    struct guest g = guest_connect_host(&w, port);
+    int host = host_accept(listener);
+    for (uint16_t i = 0; i < 200; i++) {
+        struct guest half = {.w = &w, .addr = w.link.guest4, .peer = w.link.gateway4};
+        half.port = (uint16_t)(10000 + i);
+        half.peer_port = port;
+        guest_segment(&half, TCP_SYN, i, NULL, 0);
+        assert_int_equal(ln_gateway_dispatch(w.gw), 0);
+    }
+    settle(&w);
+    ln_gateway_stats(w.gw, &stats);
+    assert_int_equal(stats.half_open_now, 16);
+    assert_int_equal(stats.flows_evicted, 200 - 16);
+    assert_int_equal(stats.flows_now, 17);
+    assert_true(told_nth(&w, LN_EVENT_LIMIT, 0)->count > 0);
+    guest_send(&g, "alive", 5);
+    host_expect(host, "alive", 5);
+    /* All 200 were told, and all but those still half-open are told to be over. */
+    assert_int_equal(count_told(&w, LN_EVENT_FLOW_OPEN), 201);
+    assert_int_equal(count_told(&w, LN_EVENT_FLOW_CLOSE), 200 - 16);
+    close(host);
+    guest_free(&g);
+    world_stop(&w);
+    close(listener);
+}
+
+static void test_gateway_by_ipv6_reaches_the_same_host(void **state)
+{
+    struct world w = {0};
+    uint16_t port;
+    int listener = host_listen(&port, 8);
+    (void)state;
+    world_start(&w, POLICY("allow@host:tcp"));
+    struct guest g = guest_connect(&w, "fd42:6d73:62::1", port);
+    assert_int_equal(g.state, GUEST_OPEN);
+    int host = host_accept(listener);
+    guest_send(&g, "ping", 4);
+    host_expect(host, "ping", 4);
+    host_send(host, "pong", 4);
+    guest_expect(&g, "pong", 4);
+    close(host);
+    guest_free(&g);
+    world_stop(&w);
+    close(listener);
+}
+
+static void test_host_that_listens_on_ipv6_only_is_found_there(void **state)
+{
+    struct world w = {0};
+    uint16_t port;
+    int listener = host_listen6(&port);
+    (void)state;
+    if (listener < 0) {
+        skip();
+    }
+    world_start(&w, POLICY("allow@host:tcp"));
+    struct guest g = guest_connect_host(&w, port);
+    assert_int_equal(g.state, GUEST_OPEN);
+    close(host_accept(listener));
+    guest_free(&g);
+    world_stop(&w);
+    close(listener);
+}
+
 static void test_segment_of_no_flow_is_reset(void **state)
 {
     struct world w = {0};
@@ -534,6 +653,10 @@ int main(void)
         cmocka_unit_test(test_big_segments_where_the_link_cuts_them),
         cmocka_unit_test(test_kernel_without_an_offset_of_peeks_carries_the_same_bytes),
         cmocka_unit_test(test_no_flow_starves_the_others_in_a_turn),
+        cmocka_unit_test(test_big_segments_of_the_guest_are_taken_whole),
+        cmocka_unit_test(test_syn_flood_leaves_open_flows_alone),
+        cmocka_unit_test(test_gateway_by_ipv6_reaches_the_same_host),
+        cmocka_unit_test(test_host_that_listens_on_ipv6_only_is_found_there),
         cmocka_unit_test(test_segment_of_no_flow_is_reset),
         cmocka_unit_test(test_handshake_that_the_guest_does_not_finish_ends),
         cmocka_unit_test(test_dead_connection_ends_after_keepalives),
