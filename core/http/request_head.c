@@ -21,34 +21,49 @@ static bool is_token_char(uint8_t c)
            (c != 0 && strchr("!#$%&'*+-.^_`|~", c) != NULL);
 }
 
-static bool is_blank(char c)
+typedef bool space_fn(uint8_t c);
+
+static bool is_blank(uint8_t c)
 {
     return c == ' ' || c == '\t';
 }
 
-static struct text trim(struct text t)
+/* What one server or another takes for white space in a request line (RFC 9112 section 3 allows
+ * some; Python's str.split() has all of these, of Latin-1). */
+static bool is_space(uint8_t c)
 {
-    while (t.len > 0 && is_blank(t.at[0])) {
+    return c == ' ' || (c >= '\t' && c <= '\r') || (c >= 0x1c && c <= 0x1f) || c == 0x85 ||
+           c == 0xa0;
+}
+
+static struct text trim_by(struct text t, space_fn *is)
+{
+    while (t.len > 0 && is((uint8_t)t.at[0])) {
         t.at++;
         t.len--;
     }
-    while (t.len > 0 && is_blank(t.at[t.len - 1])) {
+    while (t.len > 0 && is((uint8_t)t.at[t.len - 1])) {
         t.len--;
     }
     return t;
 }
 
+static struct text trim(struct text t)
+{
+    return trim_by(t, is_blank);
+}
+
 enum { METHOD_MAX = 32 };
 
-/* The length of the method that the text starts with, which ends at a space or with the text; 0
+/* The length of the method that the text starts with, which ends at white space or with the text; 0
  * when there is none. */
-static size_t method_length(struct text t)
+static size_t method_length(struct text t, space_fn *is)
 {
     size_t i = 0;
     while (i < t.len && is_token_char((uint8_t)t.at[i])) {
         i++;
     }
-    return i > METHOD_MAX || (i < t.len && t.at[i] != ' ') ? 0 : i;
+    return i > METHOD_MAX || (i < t.len && !is((uint8_t)t.at[i])) ? 0 : i;
 }
 
 /* The host of an authority: user information and odd ports are refused. Returns false when it is
@@ -102,23 +117,24 @@ static bool authority_host(struct text authority, char name[256])
     return true;
 }
 
-/* Splits the request line. Returns false when it is none of HTTP/1. */
-static bool split_request_line(struct text line, struct text *method, struct text *target)
+/* Splits the request line at white space. Returns false when it is none of HTTP/1. */
+static bool split_request_line(struct text line, space_fn *is, struct text *method,
+                               struct text *target)
 {
-    *method = (struct text){line.at, method_length(line)};
+    *method = (struct text){line.at, method_length(line, is)};
     if (method->len == 0) {
         return false;
     }
-    struct text tail = trim((struct text){line.at + method->len, line.len - method->len});
+    struct text tail = trim_by((struct text){line.at + method->len, line.len - method->len}, is);
     size_t at = tail.len;
-    while (at > 0 && !is_blank(tail.at[at - 1])) {
+    while (at > 0 && !is((uint8_t)tail.at[at - 1])) {
         at--;
     }
     struct text version = {tail.at + at, tail.len - at};
     if (version.len < 6 || strncasecmp(version.at, "HTTP/", 5) != 0) {
         return false;
     }
-    *target = trim((struct text){tail.at, at});
+    *target = trim_by((struct text){tail.at, at}, is);
     return true;
 }
 
@@ -148,8 +164,9 @@ static struct text target_authority(struct text method, struct text target)
 static enum request_head read_request_line(struct request_head_view *v, struct text line)
 {
     struct text method, target;
-    if (!split_request_line(line, &method, &target)) {
-        return REQUEST_HEAD_NOT_HTTP;
+    if (!split_request_line(line, is_blank, &method, &target)) {
+        bool somewhere = split_request_line(trim_by(line, is_space), is_space, &method, &target);
+        return somewhere ? REQUEST_HEAD_BAD : REQUEST_HEAD_NOT_HTTP;
     }
     for (size_t i = 0; i < line.len; i++) {
         if ((uint8_t)line.at[i] < ' ' && line.at[i] != '\t') {
@@ -224,13 +241,17 @@ static enum request_head what_is_there(const struct request_head_view *v, const 
                                        bool bad)
 {
     struct text there = {line, v->seen - v->line};
-    if (!v->in_fields && there.len > 0 && method_length(there) == 0) {
+    while (there.len > 0 && is_space((uint8_t)there.at[0])) {
+        there.at++;
+        there.len--;
+    }
+    if (!v->in_fields && there.len > 0 && method_length(there, is_space) == 0) {
         return REQUEST_HEAD_NOT_HTTP;
     }
     if (!bad) {
         return REQUEST_HEAD_PARTIAL;
     }
-    bool early_nul = !v->in_fields && there.len < 64 && line[there.len] == '\0';
+    bool early_nul = !v->in_fields && there.len < 64 && there.at[there.len] == '\0';
     return early_nul ? REQUEST_HEAD_NOT_HTTP : REQUEST_HEAD_BAD;
 }
 

@@ -88,6 +88,20 @@ static inline bool naive_authority(const char *authority, char name[256])
     return fine;
 }
 
+/* Whether a line is a request line for who splits at any white space of Latin-1. */
+static inline bool naive_is_loose_request(const char *line)
+{
+    char *g[3];
+    char *plain = strdup(line);
+    for (char *at = plain; *at != '\0'; at++) {
+        *at = strchr("\t\13\14\r\34\35\36\37\205\240", *at) != NULL ? ' ' : *at;
+    }
+    bool is = naive_match("^ *(" NAIVE_TCHAR "{1,32}) (.* |) *[hH][tT][tT][pP]/[^ ]+ *$", plain, g);
+    naive_free(g);
+    free(plain);
+    return is;
+}
+
 /* What stands between "://" and the path of a target, or the whole of CONNECT's. */
 static inline char *naive_target_authority(const char *method, const char *target)
 {
@@ -128,11 +142,12 @@ static inline enum request_head naive_head_look(const uint8_t *data, size_t len,
             *cr = '\0';
         }
         if (n == 0) {
-            bool is_request = naive_match(
-                "^(" NAIVE_TCHAR "{1,32})[ ]([ \t]*.*[ \t]|)[ \t]*[hH][tT][tT][pP]/[^ \t]+[ \t]*$",
-                line, g);
+            bool is_request =
+                naive_match("^(" NAIVE_TCHAR
+                            "{1,32})[ \t]([ \t]*.*[ \t]|)[ \t]*[hH][tT][tT][pP]/[^ \t]+[ \t]*$",
+                            line, g);
             if (found == REQUEST_HEAD_PARTIAL && !is_request) {
-                found = REQUEST_HEAD_NOT_HTTP;
+                found = naive_is_loose_request(line) ? REQUEST_HEAD_BAD : REQUEST_HEAD_NOT_HTTP;
             } else if (found == REQUEST_HEAD_PARTIAL && strpbrk(line, NAIVE_CONTROLS) != NULL) {
                 found = REQUEST_HEAD_BAD;
             } else if (found == REQUEST_HEAD_PARTIAL) {

@@ -66,6 +66,8 @@ static void test_host_is_found(void **state)
     assert_named("GET / HTTP/1.1\nHost: www.example.com\n\n", "www.example.com");
     assert_named("\r\n\n\r\nGET / HTTP/1.1\r\nHost: www.example.com:\r\n\r\n", "www.example.com");
     assert_named("GET / http/1.1\r\nHost: www.example.com\r\n\r\n", "www.example.com");
+    assert_named("GET\t/\tHTTP/1.1\r\nHost: www.example.com\r\n\r\n", "www.example.com");
+    assert_named("GET /\303\240 HTTP/1.1\r\nHost: www.example.com\r\n\r\n", "www.example.com");
     assert_named("GET  /  HTTP/1.1 \r\nHost: www.example.com\r\n\r\n", "www.example.com");
     assert_named("OPTIONS * HTTP/1.1\r\nHost: www.example.com\r\n\r\n", "www.example.com");
 }
@@ -117,8 +119,8 @@ static void test_other_protocols_are_not_http(void **state)
         "\x13"
         "BitTorrent protocol",
         "GET / HTTP\r\n",
-        " GET / HTTP/1.1\r\nHost: www.example.com\r\n\r\n",
-        "GET\t/ HTTP/1.1\r\nHost: www.example.com\r\n\r\n",
+        " EHLO me\r\n",
+        "GET\t/\r\n",
         "G@T / HTTP/1.1\r\nHost: www.example.com\r\n\r\n",
         "ABCDEFGHIJKLMNOPQRSTUVWXYZABCDEFGHIJ",
         "ABCDEFGHIJKLMNOPQRSTUVWXYZABCDEFGHIJ / HTTP/1.1\r\nHost: a.example\r\n\r\n",
@@ -157,6 +159,14 @@ static void test_shapes_that_servers_read_differently_are_bad(void **state)
         HEAD "Host: [2001:db8::1]x\r\n\r\n",
         HEAD "Host: [a.example]\r\n\r\n",
         "GET / HTTP/1.1\rHost: b.example\r\nHost: a.example\r\n\r\n",
+        " GET / HTTP/1.1\r\nHost: a.example\r\n\r\n",
+        "\t\13GET / HTTP/1.1\r\nHost: a.example\r\n\r\n",
+        "GET\13/ HTTP/1.1\r\nHost: a.example\r\n\r\n",
+        "GET /\14HTTP/1.1\r\nHost: a.example\r\n\r\n",
+        "GET\r/ HTTP/1.1\r\nHost: a.example\r\n\r\n",
+        "GET\34/\37HTTP/1.1\r\nHost: a.example\r\n\r\n",
+        "GET\205/ HTTP/1.1\r\nHost: a.example\r\n\r\n",
+        "GET /\240HTTP/1.1\r\nHost: a.example\r\n\r\n",
         "GET /\1 HTTP/1.1\r\nHost: a.example\r\n\r\n",
         "GET /\33 HTTP/1.1\r\nHost: a.example\r\n\r\n",
     };
