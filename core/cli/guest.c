@@ -25,6 +25,7 @@
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -139,12 +140,37 @@ static bool may_inherit(int fd)
     return fd <= STDERR_FILENO ? !S_ISDIR(st.st_mode) : S_ISREG(st.st_mode) || S_ISFIFO(st.st_mode);
 }
 
+/* Whether it is a socket that can be connected to something else, in the network it was made in:
+ * all but one of a connected pair of UNIX streams. */
+static bool leads_out(int fd)
+{
+    struct sockaddr_un peer;
+    socklen_t peer_len = sizeof(peer), size = sizeof(int);
+    int domain, type;
+    if (getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &size) != 0 ||
+        getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &size) != 0) {
+        return errno != ENOTSOCK && errno != EBADF;
+    }
+    return domain != AF_UNIX || type == SOCK_DGRAM ||
+           getpeername(fd, (struct sockaddr *)&peer, &peer_len) != 0;
+}
+
 static int close_inherited(int control)
 {
+    for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++) {
+        if (leads_out(fd)) {
+            command_say("descriptor %d is a socket that CMD could leave by: "
+                        "put a pipe in between (`cat | lunette run … | cat`)",
+                        fd);
+            return -EINVAL;
+        }
+    }
     int null = open("/dev/null", O_RDWR | O_CLOEXEC);
     DIR *dir = opendir("/proc/self/fd");
     if (null < 0 || dir == NULL) {
-        return -errno;
+        int err = errno;
+        command_say("cannot close inherited descriptors: %s", strerror(err));
+        return -err;
     }
     const struct dirent *entry;
     while ((entry = readdir(dir)) != NULL) {
@@ -194,7 +220,7 @@ static void set_up(const struct guest_options *options, int control)
 {
     ln_link link;
     struct guest_message message;
-    require(close_inherited(control), "close inherited descriptors");
+    require_said(close_inherited(control));
     if (unshare(CLONE_NEWNET | CLONE_NEWNS | CLONE_NEWIPC | CLONE_NEWUTS) != 0) {
         isolation_explain(errno);
         _exit(EXIT_LUNETTE_FAILED);

@@ -152,6 +152,22 @@ EOF
   equal "$found" EBADF
   equal "$(run sh -c 'test -d /dev/fd/0 && echo directory || echo no' </)" no
 }
+test_a_standard_stream_that_is_a_network_socket_is_refused() {
+  found=$(/usr/bin/python3 - "$lunette" <<'EOF'
+import socket, subprocess, sys
+def run(stdin):
+    r = subprocess.run([sys.argv[1], "run", "allow-all", "--", "cat"], stdin=stdin, capture_output=True, text=True)
+    return f"{r.returncode}{r.stdout}"
+listener = socket.create_server(("127.0.0.1", 0))
+tcp = socket.create_connection(listener.getsockname())
+a, b = socket.socketpair()
+a.sendall(b"pair")
+a.shutdown(socket.SHUT_WR)
+print(run(tcp), run(socket.socket(type=socket.SOCK_DGRAM)), run(socket.socketpair(type=socket.SOCK_DGRAM)[0]), run(b))
+EOF
+)
+  equal "$found" "125 125 125 0pair"
+}
 test_environment_directory_umask_limits_and_signals_pass() {
   mkdir d && cd d
   equal "$(A_VARIABLE='x y' run sh -c 'echo "$A_VARIABLE"')" "x y"
