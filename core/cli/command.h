@@ -24,6 +24,7 @@ extern const struct command command_check;
 extern const struct command command_match;
 extern const struct command command_print;
 extern const struct command command_run;
+extern const struct command command_serve;
 
 /* Prints synopsis, summary and help to stdout. Returns 0, the exit status of --help. */
 int command_help(const struct command *command);

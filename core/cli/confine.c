@@ -28,12 +28,24 @@ int confine_memory(void)
                                                                                          : 0;
 }
 
-int confine_files(void)
+/* A policy's functions may ask for the local time. Where TZ is set, the C library reads the zone
+ * once and not at every question. */
+static void read_time_zone(void)
 {
-    /* A policy's functions may ask for the local time. Where TZ is set, the C library reads the
-     * zone once and not at every question. */
     (void)setenv("TZ", ":/etc/localtime", 0);
     tzset();
+}
+
+int confine_privileges(void)
+{
+    read_time_zone();
+    int r = privileges_drop();
+    return r < 0 ? r : confine_memory(); /* the change of credentials may have undone it */
+}
+
+int confine_files(void)
+{
+    read_time_zone();
     /* Any directory will do as the place of the new root; "/proc" is everywhere. Mounting works in
      * a user namespace of our own, which also takes every privilege over the old one away. */
     if (unshare(CLONE_NEWUSER | CLONE_NEWNS) != 0 ||
@@ -44,8 +56,7 @@ int confine_files(void)
         umount2(".", MNT_DETACH) != 0 || chdir("/") != 0) {
         return -errno;
     }
-    int r = privileges_drop();
-    return r < 0 ? r : confine_memory(); /* the change of credentials may have undone it */
+    return confine_privileges();
 }
 
 /* ---- system calls ---- */

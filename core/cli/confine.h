@@ -6,7 +6,9 @@
 /* No core files, no tracing, no reading of this process's memory by others of its user. Before
  * anything secret is read. Returns 0 or -errno. */
 int confine_memory(void);
-/* An empty, read-only file system in a mount namespace of its own, no capability, no_new_privs.
+/* No capability and no_new_privs alone. Returns 0 or -errno. */
+int confine_privileges(void);
+/* That, and an empty, read-only file system in a mount namespace of its own.
  * What is to be opened must be open; this process must have one thread. Returns 0 or -errno. */
 int confine_files(void);
 /* The system calls of core/net and core/cli's loop, and no others: those end the process. For every

@@ -225,13 +225,14 @@ static void set_up(const struct guest_options *options, int control)
         isolation_explain(errno);
         _exit(EXIT_LUNETTE_FAILED);
     }
-    int tap = tap_create(GUEST_INTERFACE);
+    int tap = tap_create(GUEST_INTERFACE, true);
     require_said(tap);
     tell(control, GUEST_TAP, tap);
     close(tap);
     await(control, GUEST_MAPPED, &message);
     require_said(guest_view_apply(options->hide));
     learn(options->hide, control, &link);
+    netconf_allow_unprivileged();
     require_said(netconf_apply(GUEST_INTERFACE, &link));
     require_said(guest_view_resolver(options->hide, &link));
     require_said(guest_view_seal());

@@ -122,7 +122,7 @@ static void set_variable(const char *name, const char *value)
 
 static void set_variables(const char *interface)
 {
-    char name[64], value[64];
+    char name[64];
     static const char *const ipv6[][2] = {
         {"disable_ipv6", "0"},
         {"accept_ra", "0"}, /* everything is set here */
@@ -132,6 +132,11 @@ static void set_variables(const char *interface)
         snprintf(name, sizeof(name), "ipv6/conf/%s/%s", interface, ipv6[i][0]);
         set_variable(name, ipv6[i][1]);
     }
+}
+
+void netconf_allow_unprivileged(void)
+{
+    char value[64];
     snprintf(value, sizeof(value), "%u %u", (unsigned)getegid(), (unsigned)getegid());
     set_variable("ipv4/ping_group_range", value);
     set_variable("ipv4/ip_unprivileged_port_start", "0");

@@ -4,8 +4,10 @@
 
 #include "lunette/gateway.h"
 
-/* Brings up `lo` and `interface`, with the addresses, MTU, MAC and default routes of `link`, and
- * lets CMD ping and bind to low ports without privileges. /proc must show this thread's namespace.
+/* Lets CMD ping and bind to low ports without privileges, where this kernel can. As below, /proc
+ * must show this thread's namespace. */
+void netconf_allow_unprivileged(void);
+/* Brings up `lo` and `interface`, with the addresses, MTU, MAC and default routes of `link`.
  * Returns 0, or -errno after saying what failed. */
 int netconf_apply(const char *interface, const ln_link *link);
 

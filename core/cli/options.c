@@ -1,9 +1,24 @@
 /* Options of subcommands. */
 #include "cli/options.h"
 
+#include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "policy/spelling.h"
+
+int options_number(const char *text, uint32_t min, uint32_t max, uint32_t *ret)
+{
+    char *end;
+    errno = 0;
+    unsigned long value = strtoul(text, &end, 10);
+    if (text[0] < '0' || text[0] > '9' || *end != '\0' || errno != 0 || value < min ||
+        value > max) {
+        return -EINVAL;
+    }
+    *ret = (uint32_t)value;
+    return 0;
+}
 
 static const struct option_spec *find(const struct option_spec *specs, size_t n, const char *name,
                                       size_t len)

@@ -5,6 +5,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "cli/command.h"
 
@@ -20,6 +21,9 @@ struct option_spec {
 };
 
 enum { OPTIONS_GO_ON = -1 };
+
+/* A decimal number from `min` to `max`. Returns 0, or -EINVAL. */
+int options_number(const char *text, uint32_t min, uint32_t max, uint32_t *ret);
 
 /* Reads the options out of argv[1..], which then holds the *ret_count other arguments from argv[0]
  * on. Returns OPTIONS_GO_ON, or the exit status: help was shown, or an error said. */

@@ -7,83 +7,34 @@
  * loop, in which the TAP, the signals and the guest's messages are watched too, until the guest
  * ends. */
 #include <errno.h>
-#include <fcntl.h>
-#include <inttypes.h>
-#include <malloc.h>
 #include <signal.h>
-#include <stdio.h>
-#include <stdlib.h>
+#include <stddef.h>
 #include <string.h>
 #include <sys/epoll.h>
-#include <sys/resource.h>
 #include <sys/signalfd.h>
-#include <sys/stat.h>
-#include <time.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "cli/command.h"
 #include "cli/confine.h"
-#include "cli/event_log.h"
 #include "cli/isolation.h"
-#include "cli/observation.h"
-#include "cli/options.h"
-#include "cli/pcapng.h"
+#include "cli/session.h"
 #include "cli/terminal.h"
 #include "cli/transport_tap.h"
-#include "luabind/load.h"
 #include "net/gateway.h"
 
-enum { SLOT_MAX = 65535, MTU_MIN = 1280, MTU_MAX = 65520, MTU_DEFAULT = 1500 };
-
-struct options {
-    const char *policy, *events, *pcap;
-    uint32_t slot, mtu;
-    bool verbose;
-    char **command;
-};
-
 struct run {
-    struct options options;
+    struct session session;
+    char **command;
     struct hide hide;
     struct terminal terminal;
     struct guest guest;
-    ln_gateway *gateway;
     struct tap tap;
-    struct event_log events;
-    struct pcapng pcap;
-    struct observation observation;
     struct watch signals, messages;
     int status; /* CMD's exit status; -1: still running */
 };
 
 /* ---- options ---- */
-
-/* For options_parse(): 0, or an exit status after saying what is wrong. */
-static int take_number(const char *name, const char *text, uint32_t min, uint32_t max,
-                       uint32_t *ret)
-{
-    char *end;
-    errno = 0;
-    unsigned long value = strtoul(text, &end, 10);
-    if (text[0] < '0' || text[0] > '9' || *end != '\0' || errno != 0 || value < min ||
-        value > max) {
-        return command_usage_error(&command_run,
-                                   "%s: found '%s'; accepted: %" PRIu32 " to %" PRIu32, name, text,
-                                   min, max);
-    }
-    *ret = (uint32_t)value;
-    return 0;
-}
-
-static int take_slot(void *user, const char *value)
-{
-    return take_number("--slot", value, 0, SLOT_MAX, user);
-}
-
-static int take_mtu(void *user, const char *value)
-{
-    return take_number("--mtu", value, MTU_MIN, MTU_MAX, user);
-}
 
 static int take_path(int r, const char *name, const char *path)
 {
@@ -103,41 +54,26 @@ static int take_hide(void *user, const char *value)
 /* Returns OPTIONS_GO_ON or the exit status. */
 static int parse(struct run *run, char **argv)
 {
-    struct options *options = &run->options;
-    struct observation *observation = &run->observation;
-    const char *control = NULL;
-    const struct option_spec specs[] = {
-        {.name = "events", .value = &options->events},
-        {.name = "pcap", .value = &options->pcap},
-        {.name = "slot", .take = take_slot, .user = &options->slot},
-        {.name = "mtu", .take = take_mtu, .user = &options->mtu},
+    struct option_spec specs[SESSION_OPTIONS + 2] = {
         {.name = "show", .take = take_show, .user = &run->hide},
         {.name = "hide", .take = take_hide, .user = &run->hide},
-        {.name = "verbose", .letter = 'v', .flag = &options->verbose},
-        {.name = "control", .value = &control},
-        {.name = "observe", .flag = &observation->wanted, .value = &observation->path},
-        {.name = "observe-suffixes", .flag = &observation->suffixes},
-        {.name = "force", .flag = &observation->force},
     };
+    session_options(&run->session, specs + 2);
     char **rest;
     int status =
         options_parse_leading(&command_run, specs, sizeof(specs) / sizeof(specs[0]), argv, &rest);
     if (status != OPTIONS_GO_ON) {
         return status;
     }
-    if (control != NULL) {
-        return command_usage_error(&command_run,
-                                   "--control is not there in this version of lunette");
-    }
-    if (!observation->wanted && (observation->suffixes || observation->force)) {
-        return command_usage_error(&command_run, "%s is only for --observe",
-                                   observation->force ? "--force" : "--observe-suffixes");
+    status = session_check_options(&run->session);
+    if (status != 0) {
+        return status;
     }
     if (rest[0] == NULL) {
         return command_usage_error(&command_run,
                                    "a policy is missing: a file, or the name of a preset");
     }
-    options->policy = *rest++;
+    run->session.policy = *rest++;
     bool separated = rest[0] != NULL && strcmp(rest[0], "--") == 0;
     rest += separated;
     if (rest[0] == NULL) {
@@ -146,106 +82,12 @@ static int parse(struct run *run, char **argv)
     if (!separated && rest[0][0] == '-') {
         return command_usage_error(&command_run, "%s: options stand before the policy", rest[0]);
     }
-    options->command = rest;
-    run->hide.verbose = options->verbose;
+    run->command = rest;
+    run->hide.verbose = run->session.verbose;
     return OPTIONS_GO_ON;
 }
 
-/* ---- this process ---- */
-
-/* Descriptors 0 to 2 are there, if only as /dev/null: nothing else may get these numbers. */
-static int ensure_standard_descriptors(void)
-{
-    int fd;
-    do {
-        fd = open("/dev/null", O_RDWR);
-    } while (fd >= 0 && fd <= STDERR_FILENO);
-    if (fd < 0) {
-        return -errno;
-    }
-    close(fd);
-    return 0;
-}
-
-static void raise_descriptor_limit(void)
-{
-    struct rlimit limit;
-    if (getrlimit(RLIMIT_NOFILE, &limit) == 0) {
-        limit.rlim_cur = limit.rlim_max;
-        (void)setrlimit(RLIMIT_NOFILE, &limit);
-    }
-}
-
-/* Says what could not be done; but for -EPIPE, when the guest is gone and has said why itself. */
-static int failed(int r, const char *what)
-{
-    if (r < 0 && r != -EPIPE) {
-        command_say("cannot %s: %s", what, strerror(-r));
-    }
-    return r;
-}
-
-/* Opens a file that this process writes. CMD is not to see it: it would be a log that the logged
- * can edit. */
-static int open_output(struct hide *hide, const char *path)
-{
-    int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_NOCTTY | O_CLOEXEC, 0600);
-    struct stat st;
-    if (fd < 0) {
-        int err = errno;
-        command_say("%s: %s", path, strerror(err));
-        return -err;
-    }
-    if (fstat(fd, &st) == 0 && S_ISREG(st.st_mode)) {
-        (void)hide_cover(hide, path); /* one without a path cannot be found by CMD either */
-    }
-    return fd;
-}
-
-static int open_outputs(struct run *run)
-{
-    const struct options *options = &run->options;
-    if (options->events != NULL) {
-        bool is_stderr = strcmp(options->events, "-") == 0;
-        int fd = is_stderr ? fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 3)
-                           : open_output(&run->hide, options->events);
-        int r = fd < 0 ? fd : failed(event_log_open(&run->events, fd), "log events");
-        if (r < 0) {
-            return r;
-        }
-    }
-    if (options->pcap != NULL) {
-        int fd = open_output(&run->hide, options->pcap);
-        int r = fd < 0 ? fd : failed(pcapng_open(&run->pcap, fd, GUEST_INTERFACE), "capture");
-        if (r < 0) {
-            return r;
-        }
-    }
-    return observation_open(&run->observation, &run->hide);
-}
-
-static int start_sinks(struct run *run)
-{
-    int r = run->events.sink == NULL ? 0 : sink_start(run->events.sink);
-    return r < 0 || run->pcap.sink == NULL ? r : sink_start(run->pcap.sink);
-}
-
-/* ---- the gateway's host ---- */
-
-static int send_frame(void *user, const ln_frame *frame)
-{
-    struct run *run = user;
-    return tap_send(&run->tap, frame);
-}
-
-static int on_event(void *user, const ln_event *event)
-{
-    struct run *run = user;
-    if (run->observation.observer != NULL) {
-        observer_take(run->observation.observer, event);
-    }
-    return event_log_put(&run->events, event);
-}
+/* ---- the gateway ---- */
 
 /* Hides where the policy's secrets come from, and the key that the guest is to trust. */
 static int hide_secrets(struct guest *guest, const ln_settings *settings)
@@ -266,33 +108,15 @@ static int hide_secrets(struct guest *guest, const ln_settings *settings)
 /* Returns 0, or the exit status. */
 static int make_gateway(struct run *run)
 {
-    ln_problems *problems = ln_problems_new();
-    ln_policy *policy = NULL;
-    ln_error error;
-    int status = 0;
-    if (lua_policy_load(run->options.policy, &policy, problems) < 0) {
-        command_say_problems(problems);
-        ln_problems_free(problems);
-        return EXIT_USAGE;
+    ln_policy *policy;
+    int status = session_make_gateway(&run->session, TAP_OFFLOADS, &policy);
+    if (status != 0) {
+        return status;
     }
-    ln_problems_free(problems);
-    ln_config config = {.size = sizeof(config),
-                        .policy = policy,
-                        .slot = run->options.slot,
-                        .mtu = run->options.mtu,
-                        .offloads = TAP_OFFLOADS,
-                        .learn_names = run->observation.wanted};
-    bool listens = run->events.sink != NULL || run->observation.wanted;
-    ln_host host = {
-        .size = sizeof(host), .send_frame = send_frame, .on_event = listens ? on_event : NULL};
-    if (ln_gateway_new(&config, &host, run, &run->gateway, &error) < 0) {
-        command_say("%s: %s", run->options.policy, error.message);
-        status = EXIT_LUNETTE_FAILED;
-    } else if (failed(hide_secrets(&run->guest, ln_policy_settings(policy)), "hide secrets") < 0) {
+    if (session_failed(hide_secrets(&run->guest, ln_policy_settings(policy)), "hide secrets") < 0) {
         status = EXIT_LUNETTE_FAILED;
     }
     ln_policy_unref(policy);
-    malloc_trim(0); /* loading took more than running will */
     return status;
 }
 
@@ -347,7 +171,7 @@ static int watch_signals(struct run *run)
         return -errno;
     }
     run->signals.ready = on_signal;
-    return loop_watch(gateway_loop(run->gateway), &run->signals, fd, EPOLLIN);
+    return loop_watch(gateway_loop(run->session.gateway), &run->signals, fd, EPOLLIN);
 }
 
 /* CMD stopped: lunette does too, so that the shell sees its job stopped. It is continued by
@@ -358,7 +182,7 @@ static void on_message(struct watch *watch, uint32_t events)
     struct guest_message message;
     (void)events;
     if (guest_expect(run->guest.control, GUEST_STOPPED, &message, NULL) < 0) {
-        loop_unwatch(gateway_loop(run->gateway), watch); /* it is ending: SIGCHLD follows */
+        loop_unwatch(gateway_loop(run->session.gateway), watch); /* it is ending: SIGCHLD follows */
         return;
     }
     raise(SIGSTOP);
@@ -366,43 +190,11 @@ static void on_message(struct watch *watch, uint32_t events)
 
 /* ---- life ---- */
 
-static void say_link(const struct run *run, const ln_link *link)
-{
-    char v4[LN_ADDR_TEXT_MAX], v6[LN_ADDR_TEXT_MAX];
-    ln_addr_format(&link->guest4, v4);
-    ln_addr_format(&link->guest6, v6);
-    command_say("slot %" PRIu32 ": %s has %s/%u%s and %s/%u%s, mtu %" PRIu32, run->options.slot,
-                GUEST_INTERFACE, v4, link->bits4, link->route4 ? "" : " (no route)", v6,
-                link->bits6, link->route6 ? "" : " (no route)", link->mtu);
-}
-
-static void say_stats(const struct run *run)
-{
-    ln_stats stats;
-    ln_gateway_stats(run->gateway, &stats);
-    command_say("%" PRIu64 " flows, %" PRIu64 " refused; %" PRIu64 " DNS queries, %" PRIu64
-                " refused; frames out %" PRIu64 ", in %" PRIu64 "; events lost %" PRIu64,
-                stats.flows_opened, stats.flows_denied, stats.dns_queries, stats.dns_denied,
-                stats.frames_in, stats.frames_out, stats.events_lost);
-}
-
-/* From here on this process can do no more than it must. */
-static int confine(struct run *run)
-{
-    int r = failed(confine_files(), "confine lunette");
-    if (r == 0) {
-        r = failed(start_sinks(run), "start writing files");
-    }
-    if (r == 0) {
-        r = failed(confine_calls(run->terminal.fd), "confine lunette's system calls");
-    }
-    return r;
-}
-
 static int watch_guest(struct run *run)
 {
     run->messages.ready = on_message;
-    return loop_watch(gateway_loop(run->gateway), &run->messages, run->guest.control, EPOLLIN);
+    return loop_watch(gateway_loop(run->session.gateway), &run->messages, run->guest.control,
+                      EPOLLIN);
 }
 
 /* Joins guest and gateway, confines this process, and starts CMD. */
@@ -413,30 +205,26 @@ static int connect_guest(struct run *run)
     if (fd < 0) {
         return fd;
     }
-    struct pcapng *pcap = run->pcap.sink == NULL ? NULL : &run->pcap;
-    int r = failed(tap_start(&run->tap, fd, run->gateway, pcap), "read frames");
+    tap_init(&run->tap, fd);
+    int r = session_start(&run->session, &run->tap.transport);
     if (r < 0) {
-        close(fd);
         return r;
     }
-    ln_gateway_link(run->gateway, &link);
-    if (run->options.verbose) {
-        say_link(run, &link);
+    ln_gateway_link(run->session.gateway, &link);
+    if (run->session.verbose) {
+        session_say_link(&run->session, GUEST_INTERFACE, &link);
     }
     r = guest_configure(&run->guest, &link);
     if (r == 0) {
-        r = failed(watch_signals(run), "watch signals");
+        r = session_failed(watch_signals(run), "watch signals");
     }
     if (r == 0) {
-        r = failed(observation_begin(&run->observation, &link), "observe");
-    }
-    if (r == 0) {
-        r = confine(run);
+        r = session_confine(&run->session, false, run->terminal.fd);
     }
     if (r == 0) {
         r = guest_go(&run->guest);
     }
-    return r < 0 ? r : failed(watch_guest(run), "watch the guest");
+    return r < 0 ? r : session_failed(watch_guest(run), "watch the guest");
 }
 
 /* Ends a guest that has not ended by itself. Returns the exit status. */
@@ -450,9 +238,7 @@ static int end_guest(struct run *run)
 static int serve(struct run *run)
 {
     while (run->status < 0) {
-        int r = gateway_turn(run->gateway, -1);
-        if (r < 0) {
-            (void)failed(r, "go on");
+        if (session_turn(&run->session) < 0) {
             return end_guest(run);
         }
     }
@@ -461,14 +247,14 @@ static int serve(struct run *run)
 
 static int run_guest(struct run *run)
 {
-    struct guest_options guest = {.argv = run->options.command, .hide = &run->hide};
+    struct guest_options guest = {.argv = run->command, .hide = &run->hide};
     if (guest_start(&run->guest, &guest) < 0) {
         return EXIT_LUNETTE_FAILED;
     }
-    if (failed(confine_memory(), "protect lunette's memory") < 0) {
+    if (session_failed(confine_memory(), "protect lunette's memory") < 0) {
         return end_guest(run);
     }
-    raise_descriptor_limit();
+    session_raise_limits();
     int status = make_gateway(run);
     if (status != 0) {
         (void)end_guest(run);
@@ -480,30 +266,25 @@ static int run_guest(struct run *run)
 static int run_main(int argc, char **argv)
 {
     (void)argc;
-    struct run run = {.options.mtu = MTU_DEFAULT, .observation.fd = -1, .tap.fd = -1, .status = -1};
-    if (failed(ensure_standard_descriptors(), "open /dev/null") < 0) {
+    struct run run = {.session = session_of(&command_run), .tap.fd = -1, .status = -1};
+    if (session_open_standard() < 0) {
         return EXIT_LUNETTE_FAILED;
     }
     int status = parse(&run, argv);
     if (status == OPTIONS_GO_ON) {
         status = EXIT_LUNETTE_FAILED;
         run.terminal = terminal_open();
-        if (open_outputs(&run) == 0 && failed(hide_collect(&run.hide), "list sockets") == 0) {
-            (void)hide_cover(&run.hide, run.options.policy); /* a preset is no file */
+        if (session_open_outputs(&run.session, STDERR_FILENO, &run.hide) == 0 &&
+            session_failed(hide_collect(&run.hide), "list sockets") == 0) {
+            (void)hide_cover(&run.hide, run.session.policy); /* a preset is no file */
             status = run_guest(&run);
         }
         terminal_take_back(&run.terminal);
     }
-    if (run.gateway != NULL && run.options.verbose) {
-        say_stats(&run);
-    }
-    tap_stop(&run.tap);
-    ln_gateway_free(run.gateway);
-    event_log_close(&run.events);
-    if (observation_end(&run.observation, run.options.policy) < 0 && status == 0) {
+    transport_stop(&run.tap.transport);
+    if (session_end(&run.session) < 0 && status == 0) {
         status = EXIT_LUNETTE_FAILED;
     }
-    pcapng_close(&run.pcap);
     hide_free(&run.hide);
     return status;
 }

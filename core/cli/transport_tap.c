@@ -46,30 +46,41 @@ static void explain_open(int err)
     }
 }
 
-/* The interface is persistent, so that closing the descriptor does not wait for its end (20 ms): it
- * goes with its namespace. Without a descriptor it has no carrier, and drops. */
-static int configure(int fd, const char *name)
+static int set_header(int fd)
+{
+    int header = sizeof(struct virtio_net_hdr);
+    return ioctl(fd, TUNSETVNETHDRSZ, &header) != 0 ||
+                   ioctl(fd, TUNSETOFFLOAD, TUN_F_CSUM | TUN_F_TSO4 | TUN_F_TSO6) != 0
+               ? -errno
+               : 0;
+}
+
+static int configure(int fd, const char *name, bool persistent)
 {
     struct ifreq request = {.ifr_flags = IFF_TAP | IFF_NO_PI | IFF_VNET_HDR};
     strncpy(request.ifr_name, name, IFNAMSIZ - 1);
-    int header = sizeof(struct virtio_net_hdr);
-    if (ioctl(fd, TUNSETIFF, &request) != 0 || ioctl(fd, TUNSETVNETHDRSZ, &header) != 0 ||
-        ioctl(fd, TUNSETOFFLOAD, TUN_F_CSUM | TUN_F_TSO4 | TUN_F_TSO6) != 0 ||
-        ioctl(fd, TUNSETPERSIST, 1) != 0) {
+    if (ioctl(fd, TUNSETIFF, &request) != 0) {
         return -errno;
     }
-    return 0;
+    int r = set_header(fd);
+    /* A persistent one saves waiting for its end when the descriptor is closed (20 ms). Without a
+     * descriptor it has no carrier, and drops. */
+    return r == 0 && persistent && ioctl(fd, TUNSETPERSIST, 1) != 0 ? -errno : r;
 }
 
-int tap_create(const char *name)
+int tap_create(const char *name, bool persistent)
 {
+    if (strlen(name) >= IFNAMSIZ || *name == '\0') {
+        command_say("%s: no name for an interface: 1 to %d bytes", name, IFNAMSIZ - 1);
+        return -EINVAL;
+    }
     int fd = open(TUN_PATH, O_RDWR | O_NONBLOCK | O_CLOEXEC);
     if (fd < 0) {
         int err = errno;
         explain_open(err);
         return -err;
     }
-    int r = configure(fd, name);
+    int r = configure(fd, name, persistent);
     if (r < 0) {
         command_say("%s: cannot make the interface %s: %s", TUN_PATH, name, strerror(-r));
         close(fd);
@@ -78,82 +89,114 @@ int tap_create(const char *name)
     return fd;
 }
 
+static void end(struct tap *tap)
+{
+    loop_unwatch(gateway_loop(tap->transport.gateway), &tap->watch);
+    tap->transport.ended = true;
+}
+
 /* Reads one frame and hands it on. Returns whether there may be another. */
 static bool receive_one(struct tap *tap)
 {
-    struct virtio_net_hdr header;
-    struct iovec parts[] = {{.iov_base = &header, .iov_len = sizeof(header)},
+    struct virtio_net_hdr header = {0};
+    size_t header_len = tap->bare ? 0 : sizeof(header);
+    struct iovec parts[] = {{.iov_base = &header, .iov_len = header_len},
                             {.iov_base = tap->frame, .iov_len = LN_FRAME_MAX}};
     ssize_t n = readv(tap->fd, parts, 2);
     if (n < 0 && errno == EINTR) {
         return true;
     }
-    if (n < (ssize_t)sizeof(header)) {
+    if (n <= 0 || (size_t)n < header_len) {
         if (n >= 0 || errno != EAGAIN) {
-            loop_unwatch(gateway_loop(tap->gateway), &tap->watch); /* the interface is gone */
+            end(tap); /* the interface is gone */
         }
         return false;
     }
     ln_frame frame = {.data = tap->frame,
-                      .len = (size_t)n - sizeof(header),
+                      .len = (size_t)n - header_len,
                       .flags = header.flags & (LN_FRAME_CSUM_PARTIAL | LN_FRAME_CSUM_VALID),
                       .gso_type = header.gso_type & (uint8_t)~VIRTIO_NET_HDR_GSO_ECN,
                       .gso_size = header.gso_size,
                       .header_len = header.hdr_len,
                       .csum_start = header.csum_start,
                       .csum_offset = header.csum_offset};
-    if (tap->pcap != NULL) {
-        pcapng_put(tap->pcap, &frame, PCAPNG_OUTBOUND);
-    }
-    (void)ln_gateway_input(tap->gateway, &frame);
+    transport_input(&tap->transport, &frame);
     return true;
 }
 
 static void receive(struct watch *watch, uint32_t events)
 {
     (void)events;
-    struct tap *tap = (struct tap *)watch;
+    struct tap *tap = (struct tap *)(void *)((char *)watch - offsetof(struct tap, watch));
     for (int i = 0; i < FRAMES_A_TURN && receive_one(tap); i++) {
     }
 }
 
-int tap_start(struct tap *tap, int fd, ln_gateway *gateway, struct pcapng *pcap)
+static int start(struct transport *transport)
 {
-    *tap = (struct tap){
-        .watch = {.fd = -1, .ready = receive}, .fd = -1, .gateway = gateway, .pcap = pcap};
+    struct tap *tap = (struct tap *)transport;
+    tap->watch.ready = receive;
     tap->frame = malloc(LN_FRAME_MAX);
-    int r =
-        tap->frame == NULL ? -ENOMEM : loop_watch(gateway_loop(gateway), &tap->watch, fd, EPOLLIN);
-    if (r < 0) {
-        tap_stop(tap);
-        return r;
-    }
-    tap->fd = fd;
-    return 0;
+    return tap->frame == NULL
+               ? -ENOMEM
+               : loop_watch(gateway_loop(transport->gateway), &tap->watch, tap->fd, EPOLLIN);
 }
 
-int tap_send(struct tap *tap, const ln_frame *frame)
+static int send_frame(struct transport *transport, const ln_frame *frame)
 {
+    const struct tap *tap = (const struct tap *)transport;
     struct virtio_net_hdr header = {.flags = frame->flags & LN_FRAME_CSUM_PARTIAL,
                                     .gso_type = frame->gso_type,
                                     .gso_size = frame->gso_size,
                                     .hdr_len = frame->header_len,
                                     .csum_start = frame->csum_start,
                                     .csum_offset = frame->csum_offset};
-    struct iovec parts[] = {{.iov_base = &header, .iov_len = sizeof(header)},
+    struct iovec parts[] = {{.iov_base = &header, .iov_len = tap->bare ? 0 : sizeof(header)},
                             {.iov_base = (void *)(uintptr_t)frame->data, .iov_len = frame->len}};
-    if (tap->pcap != NULL) {
-        pcapng_put(tap->pcap, frame, PCAPNG_INBOUND);
-    }
     return writev(tap->fd, parts, 2) < 0 ? -EAGAIN : 0;
 }
 
-void tap_stop(struct tap *tap)
+static void stop(struct transport *transport)
 {
+    struct tap *tap = (struct tap *)transport;
     if (tap->fd >= 0) {
-        loop_unwatch(gateway_loop(tap->gateway), &tap->watch);
+        if (transport->gateway != NULL) {
+            loop_unwatch(gateway_loop(transport->gateway), &tap->watch);
+        }
         close(tap->fd);
+        tap->fd = -1;
     }
     free(tap->frame);
-    *tap = (struct tap){.fd = -1};
+    tap->frame = NULL;
+}
+
+static const struct transport_ops ops = {
+    .offloads = TAP_OFFLOADS, .start = start, .send = send_frame, .stop = stop};
+static const struct transport_ops bare_ops = {.start = start, .send = send_frame, .stop = stop};
+
+void tap_init(struct tap *tap, int fd)
+{
+    *tap = (struct tap){.transport.ops = &ops, .watch.fd = -1, .fd = fd};
+}
+
+int tap_adopt(struct tap *tap, int fd)
+{
+    struct ifreq request = {0};
+    if (ioctl(fd, TUNGETIFF, &request) != 0) {
+        return errno == EINVAL ? -ENOTTY : -errno;
+    }
+    if ((request.ifr_flags & IFF_TAP) == 0 || (request.ifr_flags & IFF_NO_PI) == 0) {
+        return -EPROTOTYPE;
+    }
+    bool bare = (request.ifr_flags & IFF_VNET_HDR) == 0;
+    int r = bare ? 0 : set_header(fd);
+    if (r == 0 && fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK) != 0) {
+        r = -errno;
+    }
+    if (r == 0) {
+        tap_init(tap, fd);
+        tap->bare = bare;
+        tap->transport.ops = bare ? &bare_ops : &ops;
+    }
+    return r;
 }

@@ -48,14 +48,24 @@ static int read_all(int fd, size_t max, char **ret_data, size_t *ret_len)
     }
 }
 
-int file_read(const char *path, size_t max, enum file_kind kind, char **ret_data, size_t *ret_len)
+static int open_file(const struct file_opener *opener, const char *path, enum file_kind kind)
 {
+    if (opener != NULL) {
+        return opener->open(opener->user, path);
+    }
     int flags = O_RDONLY | O_CLOEXEC | O_NOCTTY | (kind == FILE_REGULAR ? O_NONBLOCK : 0);
     int fd = open(path, flags);
+    return fd < 0 ? -errno : fd;
+}
+
+int file_read(const struct file_opener *opener, const char *path, size_t max, enum file_kind kind,
+              char **ret_data, size_t *ret_len)
+{
+    int fd = open_file(opener, path, kind);
     if (fd < 0) {
-        return -errno;
+        return fd;
     }
-    int r = check_kind(fd, kind);
+    int r = opener == NULL ? check_kind(fd, kind) : 0;
     r = r < 0 ? r : read_all(fd, max, ret_data, ret_len);
     close(fd);
     return r;

@@ -12,6 +12,7 @@
 #include "luabind/sandbox.h"
 
 struct load {
+    const struct file_opener *opener;
     const char *name;
     const char *text; /* NULL: `name` is that of a preset */
     size_t len;
@@ -115,7 +116,7 @@ static int load_in(struct sandbox *sandbox, struct load *load, ln_policy **ret)
 static int load_policy(struct load *load, ln_policy **ret)
 {
     struct sandbox *sandbox;
-    int r = sandbox_new(load->name, &sandbox);
+    int r = sandbox_new(load->name, load->opener, &sandbox);
     r = r < 0 ? r : load_in(sandbox, load, ret);
     problems_sort(load->problems);
     return r;
@@ -130,13 +131,18 @@ int lua_policy_load_text(const char *name, const char *text, size_t len, ln_poli
 
 int lua_policy_load(const char *path_or_preset, ln_policy **ret, ln_problems *problems)
 {
+    return lua_policy_load_from(NULL, path_or_preset, ret, problems);
+}
+
+int lua_policy_load_from(const struct file_opener *opener, const char *path_or_preset,
+                         ln_policy **ret, ln_problems *problems)
+{
+    struct load load = {.opener = opener, .name = path_or_preset, .problems = problems};
     if (is_preset(path_or_preset)) {
-        struct load load = {.name = path_or_preset, .problems = problems};
         return load_policy(&load, ret);
     }
     char *text;
-    size_t len;
-    int r = file_read(path_or_preset, SANDBOX_FILE_MAX, FILE_STREAM, &text, &len);
+    int r = file_read(opener, path_or_preset, SANDBOX_FILE_MAX, FILE_STREAM, &text, &load.len);
     if (r == -ENOMEM) {
         return r;
     }
@@ -145,8 +151,9 @@ int lua_policy_load(const char *path_or_preset, ln_policy **ret, ln_problems *pr
                      r == -EFBIG ? "it has more than 8 MiB" : strerror(-r));
         return -EINVAL;
     }
-    r = lua_policy_load_text(path_or_preset, text, len, ret, problems);
-    explicit_bzero(text, len); /* it may hold secrets */
+    load.text = text;
+    r = load_policy(&load, ret);
+    explicit_bzero(text, load.len); /* it may hold secrets */
     free(text);
     return r;
 }

@@ -47,7 +47,8 @@ static bool push_chunk(lua_State *L, const char *dir, const char *name, const ch
     }
     char *text;
     size_t text_len;
-    int r = file_read(path, SANDBOX_FILE_MAX, FILE_REGULAR, &text, &text_len);
+    int r =
+        file_read(sandbox_of(L)->opener, path, SANDBOX_FILE_MAX, FILE_REGULAR, &text, &text_len);
     if (r == -ENOENT || r == -ENOTDIR) {
         return false;
     }

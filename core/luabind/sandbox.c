@@ -9,6 +9,7 @@
 
 #include "base/problems.h"
 #include "luabind/budget.h"
+#include "luabind/file.h"
 #include "luabind/module_dir.h"
 #include "luabind/where.h"
 
@@ -63,15 +64,16 @@ static char *directory_of(const char *path)
     return strndup(path, slash == NULL ? 0 : (size_t)(slash + 1 - path));
 }
 
-int sandbox_new(const char *path, struct sandbox **ret)
+int sandbox_new(const char *path, const struct file_opener *opener, struct sandbox **ret)
 {
     struct sandbox *sandbox = calloc(1, sizeof(*sandbox));
     if (sandbox == NULL) {
         return -ENOMEM;
     }
+    sandbox->opener = opener;
     sandbox->path = strdup(path);
     sandbox->policy_dir = directory_of(path);
-    sandbox->module_dir = module_dir_find();
+    sandbox->module_dir = opener != NULL ? strdup(opener->module_dir) : module_dir_find();
     sandbox->L = lua_newstate(allocate, sandbox);
     if (sandbox->path == NULL || sandbox->policy_dir == NULL || sandbox->module_dir == NULL ||
         sandbox->L == NULL) {

@@ -22,19 +22,23 @@
 #define SANDBOX_INSTRUCTIONS 1000000000u /* of one sandbox_run() */
 #define SANDBOX_TIME_MS      30000u      /* processor time of one sandbox_run() */
 
+struct file_opener;
+
 struct sandbox {
     lua_State *L;
-    size_t used;           /* bytes */
-    bool out_of_memory;    /* the system refused, not the bound */
-    char *path;            /* of the policy file */
+    const struct file_opener *opener; /* of modules; NULL: open(2) */
+    size_t used;                      /* bytes */
+    bool out_of_memory;               /* the system refused, not the bound */
+    char *path;                       /* of the policy file */
     char *policy_dir;      /* where modules beside it are: "" or with a slash at the end */
     char *module_dir;      /* where lunette's own are, with a slash at the end */
     ln_problems *problems; /* during sandbox_run(): where an error goes */
     bool told;             /* during sandbox_run(): the error is in `problems` */
 };
 
-/* A sandbox for the policy file `path`. Returns 0 or -ENOMEM. */
-int sandbox_new(const char *path, struct sandbox **ret);
+/* A sandbox for the policy file `path`. `opener` may be NULL, else it must outlive the sandbox.
+ * Returns 0 or -ENOMEM. */
+int sandbox_new(const char *path, const struct file_opener *opener, struct sandbox **ret);
 /* Takes NULL, returns NULL. */
 struct sandbox *sandbox_free(struct sandbox *sandbox);
 /* Calls `body` with `context` as a light userdata, protected and bounded. Returns 0; -EINVAL with a

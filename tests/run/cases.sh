@@ -106,13 +106,6 @@ test_exit_status_is_2_for_wrong_arguments_and_policies() {
   grep -q 'bad.lua:1' err || fail "$(cat err)"
   [ ! -e started ] || fail "CMD ran under a bad policy"
 }
-test_options_of_later_versions_are_refused_by_name() {
-  for option in "--control x" --observe; do
-    # shellcheck disable=SC2086
-    status 2 "$lunette" run $option allow-all true 2>err
-    grep -q -e "${option%% *}" err || fail "$(cat err)"
-  done
-}
 test_help_names_every_option() {
   "$lunette" run --help >help || fail "status $?"
   for option in --show --hide --events --pcap --slot --mtu --verbose; do

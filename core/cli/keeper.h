@@ -1,0 +1,29 @@
+/* The keeper of files: a small process beside the datapath, which has no file system of its own
+ * any more. It opens the policy and the modules beside it again when the policy is to be reloaded,
+ * and removes lunette's sockets at the end, however that comes. */
+#ifndef LN_CLI_KEEPER_H
+#define LN_CLI_KEEPER_H
+
+#include <sys/types.h>
+
+#include "luabind/file.h"
+
+enum { KEEPER_SOCKETS_MAX = 2 };
+
+struct keeper {
+    int socket; /* -1: not started */
+    pid_t pid;
+    char *module_dir;
+    struct file_opener opener; /* asks the keeper; for lua_policy_load_from() */
+};
+
+/* Starts the keeper of the policy `policy`, a path or a preset's name, and of up to
+ * KEEPER_SOCKETS_MAX sockets in the file system (NULL: none). To be called while this process may
+ * still open files and has one thread; whatever it opens later, the keeper does not have. `keeper`
+ * must stay where it is. Returns 0 or -errno. */
+int keeper_start(struct keeper *keeper, const char *policy,
+                 const char *const sockets[KEEPER_SOCKETS_MAX]);
+/* Removes the sockets and waits for the keeper's end. Takes one that was never started. */
+void keeper_stop(struct keeper *keeper);
+
+#endif

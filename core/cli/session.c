@@ -1,0 +1,298 @@
+/* One gateway with all that a command puts around it. */
+#include "cli/session.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <malloc.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/problems.h"
+#include "cli/command.h"
+#include "cli/confine.h"
+#include "cli/guest.h"
+#include "luabind/load.h"
+#include "net/gateway.h"
+
+enum { SLOT_MAX = 65535, MTU_MIN = 1280, MTU_MAX = 65520, MTU_DEFAULT = 1500 };
+
+/* ---- options ---- */
+
+static int take_number(const struct session *session, const char *name, const char *text,
+                       uint32_t min, uint32_t max, uint32_t *ret)
+{
+    if (options_number(text, min, max, ret) < 0) {
+        return command_usage_error(session->command,
+                                   "%s: found '%s'; accepted: %" PRIu32 " to %" PRIu32, name, text,
+                                   min, max);
+    }
+    return 0;
+}
+
+static int take_slot(void *user, const char *value)
+{
+    struct session *session = user;
+    return take_number(session, "--slot", value, 0, SLOT_MAX, &session->slot);
+}
+
+static int take_mtu(void *user, const char *value)
+{
+    struct session *session = user;
+    return take_number(session, "--mtu", value, MTU_MIN, MTU_MAX, &session->mtu);
+}
+
+struct session session_of(const struct command *command)
+{
+    return (struct session){
+        .command = command, .mtu = MTU_DEFAULT, .keeper.socket = -1, .observation.fd = -1};
+}
+
+void session_options(struct session *session, struct option_spec specs[SESSION_OPTIONS])
+{
+    const struct option_spec options[] = {
+        {.name = "events", .value = &session->events},
+        {.name = "pcap", .value = &session->capture},
+        {.name = "slot", .take = take_slot, .user = session},
+        {.name = "mtu", .take = take_mtu, .user = session},
+        {.name = "verbose", .letter = 'v', .flag = &session->verbose},
+        {.name = "control", .value = &session->control_path},
+        {.name = "observe",
+         .flag = &session->observation.wanted,
+         .value = &session->observation.path},
+        {.name = "observe-suffixes", .flag = &session->observation.suffixes},
+        {.name = "force", .flag = &session->observation.force},
+    };
+    _Static_assert(sizeof(options) == SESSION_OPTIONS * sizeof(options[0]), "all of them");
+    memcpy(specs, options, sizeof(options));
+}
+
+int session_check_options(const struct session *session)
+{
+    const struct observation *observation = &session->observation;
+    if (!observation->wanted && (observation->suffixes || observation->force)) {
+        return command_usage_error(session->command, "%s is only for --observe",
+                                   observation->force ? "--force" : "--observe-suffixes");
+    }
+    return 0;
+}
+
+/* ---- this process ---- */
+
+int session_failed(int r, const char *what)
+{
+    if (r < 0 && r != -EPIPE) {
+        command_say("cannot %s: %s", what, strerror(-r));
+    }
+    return r;
+}
+
+int session_open_standard(void)
+{
+    int fd;
+    do {
+        fd = open("/dev/null", O_RDWR);
+    } while (fd >= 0 && fd <= STDERR_FILENO);
+    if (fd < 0) {
+        return session_failed(-errno, "open /dev/null");
+    }
+    close(fd);
+    return 0;
+}
+
+void session_raise_limits(void)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) == 0) {
+        limit.rlim_cur = limit.rlim_max;
+        (void)setrlimit(RLIMIT_NOFILE, &limit);
+    }
+}
+
+/* ---- outputs ---- */
+
+static int open_output(struct hide *hide, const char *path)
+{
+    int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_NOCTTY | O_CLOEXEC, 0600);
+    struct stat st;
+    if (fd < 0) {
+        int err = errno;
+        command_say("%s: %s", path, strerror(err));
+        return -err;
+    }
+    if (hide != NULL && fstat(fd, &st) == 0 && S_ISREG(st.st_mode)) {
+        (void)hide_cover(hide, path); /* one without a path cannot be found by CMD either */
+    }
+    return fd;
+}
+
+int session_open_outputs(struct session *session, int dash_fd, struct hide *hide)
+{
+    if (session->control_path != NULL) {
+        command_say("--control is not there in this version of lunette");
+        return -ENOTSUP;
+    }
+    if (session->events != NULL) {
+        int fd = strcmp(session->events, "-") == 0 ? fcntl(dash_fd, F_DUPFD_CLOEXEC, 3)
+                                                   : open_output(hide, session->events);
+        int r = fd < 0 ? fd : session_failed(event_log_open(&session->log, fd), "log events");
+        if (r < 0) {
+            return r;
+        }
+    }
+    if (session->capture != NULL) {
+        int fd = open_output(hide, session->capture);
+        int r = fd < 0
+                    ? fd
+                    : session_failed(pcapng_open(&session->pcap, fd, GUEST_INTERFACE), "capture");
+        if (r < 0) {
+            return r;
+        }
+    }
+    return observation_open(&session->observation, hide);
+}
+
+static int start_sinks(struct session *session)
+{
+    int r = session->log.sink == NULL ? 0 : sink_start(session->log.sink);
+    return r < 0 || session->pcap.sink == NULL ? r : sink_start(session->pcap.sink);
+}
+
+/* ---- the gateway ---- */
+
+static int send_frame(void *user, const ln_frame *frame)
+{
+    struct session *session = user;
+    return session->link == NULL ? -EAGAIN : transport_send(session->link, frame);
+}
+
+static int on_event(void *user, const ln_event *event)
+{
+    struct session *session = user;
+    if (session->observation.observer != NULL) {
+        observer_take(session->observation.observer, event);
+    }
+    return event_log_put(&session->log, event);
+}
+
+static int make_gateway(struct session *session, uint32_t offloads, ln_policy *policy)
+{
+    ln_config config = {.size = sizeof(config),
+                        .policy = policy,
+                        .slot = session->slot,
+                        .mtu = session->mtu,
+                        .offloads = offloads,
+                        .learn_names = session->observation.wanted};
+    bool listens = session->log.sink != NULL || session->observation.wanted;
+    ln_host host = {
+        .size = sizeof(host), .send_frame = send_frame, .on_event = listens ? on_event : NULL};
+    ln_error error;
+    int r = ln_gateway_new(&config, &host, session, &session->gateway, &error);
+    if (r < 0) {
+        command_say("%s: %s", session->policy, error.message);
+    }
+    return r;
+}
+
+int session_make_gateway(struct session *session, uint32_t offloads, ln_policy **ret_policy)
+{
+    ln_policy *policy;
+    if (command_load_policy(session->policy, &policy) != 0) {
+        return EXIT_USAGE;
+    }
+    if (make_gateway(session, offloads, policy) < 0) {
+        ln_policy_unref(policy);
+        return EXIT_LUNETTE_FAILED;
+    }
+    malloc_trim(0); /* loading took more than running will */
+    *ret_policy = policy;
+    return 0;
+}
+
+int session_start(struct session *session, struct transport *link)
+{
+    struct pcapng *pcap = session->pcap.sink == NULL ? NULL : &session->pcap;
+    session->link = link;
+    return session_failed(transport_start(link, session->gateway, pcap), "read frames");
+}
+
+int session_confine(struct session *session, bool with_files, int terminal_fd)
+{
+    ln_link link;
+    ln_gateway_link(session->gateway, &link);
+    int r = session_failed(observation_begin(&session->observation, &link), "observe");
+    if (r < 0) {
+        return r;
+    }
+    r = with_files ? session_failed(confine_privileges(), "drop privileges")
+                   : session_failed(confine_files(), "confine lunette");
+    if (r == 0) {
+        r = session_failed(start_sinks(session), "start writing files");
+    }
+    if (r == 0) {
+        r = session_failed(confine_calls(terminal_fd), "confine lunette's system calls");
+    }
+    return r;
+}
+
+int session_turn(struct session *session)
+{
+    int r = gateway_turn(session->gateway, -1);
+    transport_flush(session->link);
+    return session_failed(r, "go on");
+}
+
+int session_reload(struct session *session, ln_problems *problems)
+{
+    ln_policy *policy;
+    ln_error error;
+    int r = lua_policy_load_from(&session->keeper.opener, session->policy, &policy, problems);
+    if (r < 0) {
+        return r;
+    }
+    r = ln_gateway_reload(session->gateway, policy, &error);
+    if (r < 0) {
+        (void)problems_add(problems, session->policy, 0, "", NULL, NULL, "%s", error.message);
+    }
+    ln_policy_unref(policy);
+    malloc_trim(0);
+    return r;
+}
+
+/* ---- telling ---- */
+
+void session_say_link(const struct session *session, const char *interface, const ln_link *link)
+{
+    char v4[LN_ADDR_TEXT_MAX], v6[LN_ADDR_TEXT_MAX];
+    ln_addr_format(&link->guest4, v4);
+    ln_addr_format(&link->guest6, v6);
+    command_say("slot %" PRIu32 ": %s has %s/%u%s and %s/%u%s, mtu %" PRIu32, session->slot,
+                interface, v4, link->bits4, link->route4 ? "" : " (no route)", v6, link->bits6,
+                link->route6 ? "" : " (no route)", link->mtu);
+}
+
+static void say_stats(const struct session *session)
+{
+    ln_stats stats;
+    ln_gateway_stats(session->gateway, &stats);
+    command_say("%" PRIu64 " flows, %" PRIu64 " refused; %" PRIu64 " DNS queries, %" PRIu64
+                " refused; frames out %" PRIu64 ", in %" PRIu64 "; events lost %" PRIu64,
+                stats.flows_opened, stats.flows_denied, stats.dns_queries, stats.dns_denied,
+                stats.frames_in, stats.frames_out, stats.events_lost);
+}
+
+int session_end(struct session *session)
+{
+    if (session->gateway != NULL && session->verbose) {
+        say_stats(session);
+    }
+    session->gateway = ln_gateway_free(session->gateway);
+    event_log_close(&session->log);
+    int r = observation_end(&session->observation, session->policy);
+    pcapng_close(&session->pcap);
+    keeper_stop(&session->keeper);
+    return r;
+}

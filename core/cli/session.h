@@ -1,0 +1,70 @@
+/* One gateway with all that a command puts around it, as `run` and `serve` both do: options,
+ * policy, events and capture, reload, confinement, turns. Functions that return an exit status, or
+ * -errno, have said what is wrong. */
+#ifndef LN_CLI_SESSION_H
+#define LN_CLI_SESSION_H
+
+#include "cli/event_log.h"
+#include "cli/hide.h"
+#include "cli/keeper.h"
+#include "cli/observation.h"
+#include "cli/options.h"
+#include "cli/pcapng.h"
+#include "cli/transport.h"
+
+#define SESSION_OPTIONS 9 /* how many session_options() fills */
+
+struct session {
+    const struct command *command;
+    const char *policy; /* a path, or the name of a preset */
+    const char *events, *capture, *control_path;
+    uint32_t slot, mtu;
+    bool verbose;
+
+    ln_gateway *gateway;
+    struct transport *link; /* borrowed; before session_start() there is none */
+    struct event_log log;
+    struct pcapng pcap;
+    struct observation observation;
+    struct keeper keeper;
+};
+
+/* `command` for usage errors. */
+struct session session_of(const struct command *command);
+/* The options --events, --pcap, --slot, --mtu, --verbose, --control and those of --observe. */
+void session_options(struct session *session, struct option_spec specs[SESSION_OPTIONS]);
+/* Whether they fit together: 0, or the exit status after saying what does not. */
+int session_check_options(const struct session *session);
+
+/* Descriptors 0 to 2 are there, if only as /dev/null: nothing else may get these numbers. Returns 0
+ * or -errno. */
+int session_open_standard(void);
+/* As many descriptors as this process may have. A child inherits that. */
+void session_raise_limits(void);
+/* Opens what --events, --pcap and --observe name; "-" is a copy of `dash_fd`. Regular files are
+ * added to `hide` (may be NULL), for the logged must not edit the log. Returns 0 or -errno. */
+int session_open_outputs(struct session *session, int dash_fd, struct hide *hide);
+/* Loads the policy and makes the gateway, for a link that takes these LN_OFFLOAD_*. Returns 0 and a
+ * reference to the policy in *ret_policy, or the exit status. */
+int session_make_gateway(struct session *session, uint32_t offloads, ln_policy **ret_policy);
+/* Starts the link, which its owner stops before session_end(). Returns 0 or -errno. */
+int session_start(struct session *session, struct transport *link);
+/* From here on this process can do no more than it must: confine.h. `with_files`: its file system
+ * stays, for a link whose peers are named by path. Returns 0 or -errno. */
+int session_confine(struct session *session, bool with_files, int terminal_fd);
+/* One turn of the gateway's loop. Returns 0 or -errno. */
+int session_turn(struct session *session);
+/* Reads the policy again, by way of the keeper, and swaps it in. Returns 0, or -errno with problems
+ * added: then the old one stays. */
+int session_reload(struct session *session, ln_problems *problems);
+/* Says how the link is set up. */
+void session_say_link(const struct session *session, const char *interface, const ln_link *link);
+/* Ends everything, counters told where --verbose was given. Returns 0, or -errno when what was
+ * observed cannot be written. */
+int session_end(struct session *session);
+
+/* Says "cannot WHAT: …" when r is an error, but for -EPIPE: then the guest is gone and has said why
+ * itself. Returns r. */
+int session_failed(int r, const char *what);
+
+#endif

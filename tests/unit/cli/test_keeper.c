@@ -1,0 +1,152 @@
+/* What the keeper of files opens for the datapath, and what it leaves alone. */
+#include <errno.h>
+#include <fcntl.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "cli/keeper.h"
+
+static char dir[64];
+
+static const char *in_dir(const char *name)
+{
+    static char path[128];
+    snprintf(path, sizeof(path), "%s/%s", dir, name);
+    return path;
+}
+
+static void write_file(const char *name, const char *text)
+{
+    FILE *file = fopen(in_dir(name), "w");
+    assert_non_null(file);
+    fputs(text, file);
+    fclose(file);
+}
+
+static int set_up(void **state)
+{
+    (void)state;
+    strcpy(dir, "/tmp/lunette-keeper-XXXXXX");
+    assert_non_null(mkdtemp(dir));
+    assert_int_equal(mkdir(in_dir("sub"), 0700), 0);
+    write_file("policy", "policy");
+    write_file("beside.lua", "beside");
+    write_file("sub/deep.lua", "deep");
+    write_file("notes.txt", "notes");
+    assert_int_equal(symlink("/etc/passwd", in_dir("link.lua")), 0);
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    static const char *const names[] = {"policy",    "beside.lua", "sub/deep.lua",
+                                        "notes.txt", "link.lua",   "socket"};
+    (void)state;
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+        unlink(in_dir(names[i]));
+    }
+    rmdir(in_dir("sub"));
+    return rmdir(dir);
+}
+
+static int ask(struct keeper *keeper, const char *path)
+{
+    return keeper->opener.open(keeper->opener.user, path);
+}
+
+static void expect_text(struct keeper *keeper, const char *path, const char *text)
+{
+    char found[32] = "";
+    int fd = ask(keeper, path);
+    assert_true(fd >= 0);
+    assert_int_equal(read(fd, found, sizeof(found) - 1), strlen(text));
+    assert_string_equal(found, text);
+    close(fd);
+}
+
+static void test_policy_and_modules_are_opened_and_nothing_else(void **state)
+{
+    static const char *const closed[] = {"notes.txt", "link.lua", "sub/../../../etc/passwd", "sub",
+                                         "../none.lua"};
+    const char *const none[KEEPER_SOCKETS_MAX] = {NULL};
+    struct keeper keeper;
+    char policy[128], module[4096];
+    (void)state;
+    strcpy(policy, in_dir("policy"));
+    assert_int_equal(keeper_start(&keeper, policy, none), 0);
+    expect_text(&keeper, policy, "policy");
+    expect_text(&keeper, in_dir("beside.lua"), "beside");
+    expect_text(&keeper, in_dir("sub/deep.lua"), "deep");
+    for (size_t i = 0; i < sizeof(closed) / sizeof(closed[0]); i++) {
+        assert_true(ask(&keeper, in_dir(closed[i])) < 0);
+    }
+    assert_true(ask(&keeper, "/etc/passwd") < 0);
+    assert_true(ask(&keeper, "passwd") < 0);
+    snprintf(module, sizeof(module), "%slunette/init.lua", keeper.module_dir);
+    int fd = ask(&keeper, module);
+    assert_true(fd >= 0);
+    close(fd);
+    keeper_stop(&keeper);
+}
+
+static void test_directory_that_took_the_place_of_the_policys_is_not_looked_at(void **state)
+{
+    const char *const none[KEEPER_SOCKETS_MAX] = {NULL};
+    struct keeper keeper;
+    char policy[128], away[80];
+    (void)state;
+    strcpy(policy, in_dir("policy"));
+    snprintf(away, sizeof(away), "%s-away", dir);
+    assert_int_equal(keeper_start(&keeper, policy, none), 0);
+    assert_int_equal(rename(dir, away), 0);
+    assert_int_equal(mkdir(dir, 0700), 0);
+    write_file("policy", "forged");
+    expect_text(&keeper, policy, "policy");
+    keeper_stop(&keeper);
+    unlink(policy);
+    rmdir(dir);
+    assert_int_equal(rename(away, dir), 0);
+}
+
+static void test_socket_is_removed_at_the_end_unless_another_took_its_place(void **state)
+{
+    struct keeper keeper;
+    char path[128], policy[128];
+    const char *const sockets[KEEPER_SOCKETS_MAX] = {path};
+    (void)state;
+    strcpy(policy, in_dir("policy"));
+    strcpy(path, in_dir("socket"));
+    write_file("socket", "");
+    assert_int_equal(keeper_start(&keeper, policy, sockets), 0);
+    keeper_stop(&keeper);
+    assert_int_equal(access(path, F_OK), -1);
+
+    write_file("socket", "");
+    assert_int_equal(keeper_start(&keeper, policy, sockets), 0);
+    write_file("other", "");
+    char other[128];
+    strcpy(other, in_dir("other"));
+    assert_int_equal(rename(other, path), 0);
+    keeper_stop(&keeper);
+    assert_int_equal(access(path, F_OK), 0);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_policy_and_modules_are_opened_and_nothing_else),
+        cmocka_unit_test(test_directory_that_took_the_place_of_the_policys_is_not_looked_at),
+        cmocka_unit_test(test_socket_is_removed_at_the_end_unless_another_took_its_place),
+    };
+    return cmocka_run_group_tests(tests, set_up, tear_down);
+}
