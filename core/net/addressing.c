@@ -9,7 +9,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "base/bytes.h"
+#include "net/sockaddr.h"
 
 enum { BITS_V4 = 96 + 30, BITS_V6 = 64 };
 
@@ -66,19 +66,14 @@ int addressing_assign(const ln_settings *settings, uint32_t slot, struct link_id
 
 static bool address_of(const struct sockaddr *sa, ln_addr *ret)
 {
-    if (sa != NULL && sa->sa_family == AF_INET) {
-        struct sockaddr_in in;
-        memcpy(&in, sa, sizeof(in));
-        *ret = ln_addr_v4(ntohl(in.sin_addr.s_addr));
-        return true;
+    struct sockaddr_storage storage = {0};
+    uint16_t port;
+    if (sa == NULL || (sa->sa_family != AF_INET && sa->sa_family != AF_INET6)) {
+        return false;
     }
-    if (sa != NULL && sa->sa_family == AF_INET6) {
-        struct sockaddr_in6 in6;
-        memcpy(&in6, sa, sizeof(in6));
-        memcpy(ret->bytes, &in6.sin6_addr, sizeof(ret->bytes));
-        return true;
-    }
-    return false;
+    memcpy(&storage, sa,
+           sa->sa_family == AF_INET ? sizeof(struct sockaddr_in) : sizeof(struct sockaddr_in6));
+    return sockaddr_get(&storage, ret, &port) == 0;
 }
 
 int machine_addresses(const struct link_identity *link, ln_addr **addrs, size_t *n_addrs)
@@ -112,18 +107,15 @@ int machine_addresses(const struct link_identity *link, ln_addr **addrs, size_t 
 bool machine_has_route(bool v6)
 {
     /* A root server (a.root-servers.net): connecting a datagram socket only looks up the route. */
-    struct sockaddr_in in = {.sin_family = AF_INET, .sin_port = htons(53)};
-    put_be32((uint8_t *)&in.sin_addr, 0xc6290004);
-    struct sockaddr_in6 in6 = {.sin6_family = AF_INET6, .sin6_port = htons(53)};
-    static const uint8_t root6[16] = {0x20, 0x01, 0x05, 0x03, 0xba, 0x3e, [13] = 2, [15] = 0x30};
-    memcpy(&in6.sin6_addr, root6, sizeof(root6));
-
-    int fd = socket(v6 ? AF_INET6 : AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    static const ln_addr root6 = {{0x20, 0x01, 0x05, 0x03, 0xba, 0x3e, [13] = 2, [15] = 0x30}};
+    ln_addr root = v6 ? root6 : ln_addr_v4(0xc6290004);
+    struct sockaddr_storage sa;
+    socklen_t len = sockaddr_put(&root, 53, &sa);
+    int fd = socket(sa.ss_family, SOCK_DGRAM | SOCK_CLOEXEC, 0);
     if (fd < 0) {
         return false;
     }
-    int r = v6 ? connect(fd, (const struct sockaddr *)&in6, sizeof(in6))
-               : connect(fd, (const struct sockaddr *)&in, sizeof(in));
+    int r = connect(fd, (const struct sockaddr *)&sa, len);
     close(fd);
     return r == 0;
 }

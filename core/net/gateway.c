@@ -440,6 +440,7 @@ int ln_gateway_dispatch(ln_gateway *gw)
     if (gw->tcp_ready != NULL) {
         gateway_wake(gw);
     }
+    loop_arm(&gw->loop); /* acknowledging may have set timers */
     return r;
 }
 

@@ -11,6 +11,8 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
+#include "net/sockaddr.h"
+
 /* What the kernel counts as queued for one write besides its bytes, rather more than less. */
 enum { OVERHEAD = 1536 };
 
@@ -37,25 +39,10 @@ bool host_socket_probe_peek_offset(void)
     return family_has_peek_offset(AF_INET) && family_has_peek_offset(AF_INET6);
 }
 
-static socklen_t sockaddr_of(const ln_addr *addr, uint16_t port, struct sockaddr_storage *ret)
-{
-    memset(ret, 0, sizeof(*ret));
-    if (ln_addr_is_v4(addr)) {
-        struct sockaddr_in in = {.sin_family = AF_INET, .sin_port = htons(port)};
-        memcpy(&in.sin_addr, addr->bytes + 12, 4);
-        memcpy(ret, &in, sizeof(in));
-        return sizeof(in);
-    }
-    struct sockaddr_in6 in6 = {.sin6_family = AF_INET6, .sin6_port = htons(port)};
-    memcpy(&in6.sin6_addr, addr->bytes, 16);
-    memcpy(ret, &in6, sizeof(in6));
-    return sizeof(in6);
-}
-
 int host_socket_dial(struct host_socket *s, const ln_addr *addr, uint16_t port)
 {
     struct sockaddr_storage sa;
-    socklen_t sa_len = sockaddr_of(addr, port, &sa);
+    socklen_t sa_len = sockaddr_put(addr, port, &sa);
     int fd = socket(sa.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (fd < 0) {
         return -errno;

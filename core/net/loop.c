@@ -97,6 +97,11 @@ static void arm_timerfd(struct loop *loop, uint64_t next_ns)
     }
 }
 
+void loop_arm(struct loop *loop)
+{
+    arm_timerfd(loop, timers_next(&loop->timers));
+}
+
 void loop_wake(struct loop *loop)
 {
     arm_timerfd(loop, 0);
@@ -108,7 +113,7 @@ int loop_dispatch(struct loop *loop, int timeout_ms)
     struct watch *batch[BATCH];
 
     loop_now(loop);
-    arm_timerfd(loop, timers_next(&loop->timers));
+    loop_arm(loop);
     int n = epoll_wait(loop->epoll_fd, ready, BATCH, timeout_ms);
     if (n < 0) {
         return errno == EINTR ? 0 : -errno;
@@ -132,6 +137,6 @@ int loop_dispatch(struct loop *loop, int timeout_ms)
     loop->batch = NULL;
     loop->batch_len = 0;
     timers_run(&loop->timers, loop->now_ns);
-    arm_timerfd(loop, timers_next(&loop->timers));
+    loop_arm(loop);
     return n;
 }

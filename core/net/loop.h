@@ -38,6 +38,9 @@ int loop_rewatch(struct loop *loop, struct watch *watch, uint32_t events);
 /* Safe from any callback, also for a watch whose event is pending in this turn. Does not close the
  * descriptor. */
 void loop_unwatch(struct loop *loop, struct watch *watch);
+/* Makes the epoll descriptor readable when the next timer is due, where timers were set since the
+ * last dispatch. */
+void loop_arm(struct loop *loop);
 /* Makes the epoll descriptor readable, so that the next dispatch comes at once. */
 void loop_wake(struct loop *loop);
 /* Waits up to `timeout_ms` (-1: for ever, 0: not at all), then runs ready watches and due timers.
