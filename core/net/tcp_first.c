@@ -204,22 +204,28 @@ static ssize_t take_more(struct tcp_flow *f, const uint8_t *data, size_t len)
     return n;
 }
 
-/* The first bytes of all. */
+/* The first bytes of all. What the host does not take of them at once is kept: those that were
+ * looked at are those that are passed on. */
 static ssize_t take_new(struct tcp_flow *f, const uint8_t *data, size_t len)
 {
     struct first_flight_view view = {0};
     if (!look(f, &view, data, len)) {
         return -EACCES;
     }
+    ssize_t passed = 0;
     if (!f->watching && f->far == FAR_CONNECTED) {
-        return host_socket_write(&f->host, data, len);
+        passed = host_socket_write(&f->host, data, len);
+        if (passed < 0 || (size_t)passed == len) {
+            return passed;
+        }
     }
     f->first = calloc(1, sizeof(*f->first));
     if (f->first == NULL) {
         return -ENOMEM;
     }
     f->first->view = view;
-    return keep(f, data, len);
+    ssize_t kept = keep(f, data + passed, len - (size_t)passed);
+    return kept < 0 ? kept : passed + kept;
 }
 
 ssize_t tcp_first_take(struct tcp_flow *f, const uint8_t *data, size_t len)

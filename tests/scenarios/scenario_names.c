@@ -1,9 +1,12 @@
 /* TCP flows whose verdict hangs on a name: pins, first flights, servers that speak first. */
 #include <errno.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
+#include "guest_frame.h"
 #include "harness.h"
+#include "net/tcp_flow.h"
 
 #define HOST "172.16.0.1" /* the host's address as the guest knows it */
 
@@ -323,6 +326,50 @@ static void test_end_without_a_name_passes_where_the_pins_allow(void **state)
     assert_true(g.fin);
     assert_int_equal(count_told(&s.w, LN_EVENT_FLOW_OPEN), 1);
     assert_int_equal(count_told(&s.w, LN_EVENT_FLOW_CLOSE), 1);
+    guest_free(&g);
+    end(&s);
+}
+
+/* What was looked at is what is passed on: the guest is not asked for the rest again, which could
+ * come with other bytes. */
+static void test_first_flight_that_the_host_takes_in_parts_is_taken_whole(void **state)
+{
+    struct scene s = {.w.mtu = 65520};
+    int least = 1;
+    char request[12000];
+    (void)state;
+    s.listener = host_listen(&s.port, 64);
+    assert_int_equal(setsockopt(s.listener, SOL_SOCKET, SO_RCVBUF, &least, sizeof(least)), 0);
+    world_start(&s.w, ONE_OF_TWO);
+    world_pin(&s.w, "good.test", HOST);
+    struct guest g = open_flow(&s);
+    int host = host_accept(s.listener);
+    struct flow *flow = s.w.gw->flows.lists[FLOW_OPEN].newest;
+    int fd = ((struct tcp_flow *)(void *)flow)->host.fd;
+    assert_int_equal(setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &least, sizeof(least)), 0);
+    memset(request, 'x', sizeof(request));
+    static const char head[] = "GET / HTTP/1.1\r\nHost: good.test\r\n\r\n";
+    memcpy(request, head, sizeof(head) - 1);
+    uint8_t frame[sizeof(request) + 100];
+    struct guest_segment segment = {
+        .src = g.addr,
+        .dst = g.peer,
+        .src_port = g.port,
+        .dst_port = g.peer_port,
+        .seq = g.snd_nxt,
+        .ack = g.rcv_nxt,
+        .flags = TCP_ACK | TCP_PSH,
+        .window = g.own_window,
+    };
+    put(&s.w, frame, guest_tcp(frame, &segment, request, sizeof(request)));
+    settle(&s.w);
+    guest_hear(&g);
+    assert_int_equal(g.snd_una, g.snd_nxt + sizeof(request));
+    for (size_t at = 0; at < sizeof(request); at += 500) {
+        host_expect(host, request + at, 500);
+        settle(&s.w);
+    }
+    close(host);
     guest_free(&g);
     end(&s);
 }
@@ -704,6 +751,7 @@ int main(void)
         cmocka_unit_test(test_no_name_in_time_is_denied_where_the_pins_deny),
         cmocka_unit_test(test_end_without_a_name_is_denied_where_the_pins_deny),
         cmocka_unit_test(test_end_without_a_name_passes_where_the_pins_allow),
+        cmocka_unit_test(test_first_flight_that_the_host_takes_in_parts_is_taken_whole),
         cmocka_unit_test(test_slow_hello_gets_nowhere_with_a_denied_name),
         cmocka_unit_test(test_slow_hello_with_an_allowed_name_arrives_whole),
         cmocka_unit_test(test_request_head_that_never_names_its_host_is_refused),
