@@ -1,4 +1,4 @@
-/* `lunette check`: whether policies are valid. */
+/* `lunette check`: whether policies are valid, and what they say that may not be meant. */
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -6,38 +6,51 @@
 #include "cli/command.h"
 #include "cli/json.h"
 #include "cli/options.h"
+#include "cli/show.h"
 #include "luabind/load.h"
+#include "policy/lint.h"
 
 static int check_main(int argc, char **argv);
 
 const struct command command_check = {
     .name = "check",
     .synopsis = "[--json] [--strict] POLICY...",
-    .summary = "validates policies and tells every mistake with its file and line",
-    .help = "POLICY is a file or a preset: none, public-only, allow-all, non-local.\n"
-            "Exit status: 0 all valid, 1 warnings with --strict, 2 one is not valid.\n\n"
-            "  --json    one JSON object a policy, a line each\n"
-            "  --strict  warnings make the exit status 1\n",
+    .summary = "validates policies, tells every mistake, and rules that do not do what they say",
+    .help =
+        "POLICY is a file or a preset: none, public-only, allow-all, non-local.\n"
+        "A finding is a line: FILE:LINE: warning (or note): RULE: what is so; the mend [CODE].\n"
+        "Findings are exact: every address, port, protocol and name is accounted for.\n"
+        "Exit status: 0 all valid, 1 warnings with --strict, 2 one is not valid.\n\n"
+        "  never-decides, denied-by-list  earlier rules match all that the rule matches\n"
+        "  decides-no-connection          … but DNS hangs on it\n"
+        "  claims-only                    … but for clients that show a name they did not resolve\n"
+        "  own-addresses-only             … but for this machine's own addresses\n"
+        "  never-opened, matches-nothing  it matches nothing that can be connected to\n"
+        "  changes-nothing                without it every verdict would be the same\n"
+        "  pins-alone                     a name where no name is ever shown\n"
+        "  public-suffix                  anybody can get a name below this one\n"
+        "  host-all-ports                 all of this machine's loopback services are open\n"
+        "  allow-all, denies-all          nothing of the guest's is refused, or allowed\n"
+        "  addresses-without-dns          addresses are allowed, but no name can be resolved\n\n"
+        "  --json    one JSON object a policy, a line each\n"
+        "  --strict  warnings make the exit status 1\n",
     .main = check_main,
 };
 
-/* What a valid policy means that its author may not have meant, or NULL. */
-static const char *note_on(const ln_policy *policy)
+static void finding_text(struct arena *arena, const char *path, const ln_policy *policy,
+                         const struct lint_finding *finding)
 {
-    const ln_settings *settings = ln_policy_settings(policy);
-    if (settings->default_egress == LN_ALLOW || settings->on_connect != 0) {
-        return NULL;
+    const ln_rule *rule = ln_policy_rule(policy, finding->rule);
+    const char *source = rule != NULL ? show_source(arena, rule) : "";
+    printf("%s: %s: ", *source != '\0' ? source : path, lint_severity_name(finding->severity));
+    if (rule != NULL) {
+        printf("rule %u, %s: ", (unsigned)finding->rule, show_rule(arena, rule));
     }
-    for (size_t i = 1; i <= ln_policy_rule_count(policy); i++) {
-        const ln_rule *rule = ln_policy_rule(policy, i);
-        if (rule->action == LN_ALLOW && (rule->directions & LN_DIRECTION_BIT(LN_EGRESS)) != 0) {
-            return NULL;
-        }
-    }
-    return "no rule allows egress: everything outgoing is denied, DNS included";
+    printf("%s; %s [%s]\n", finding->why, finding->mend, finding->code);
 }
 
-static void report_text(const char *path, const ln_policy *policy, const ln_problems *problems)
+static void report_text(struct arena *arena, const char *path, const ln_policy *policy,
+                        const ln_problems *problems, const struct lint *lint)
 {
     if (policy == NULL) {
         command_say_problems(problems);
@@ -45,9 +58,8 @@ static void report_text(const char *path, const ln_policy *policy, const ln_prob
     }
     size_t count = ln_policy_rule_count(policy);
     printf("%s: valid, %zu rule%s\n", path, count, count == 1 ? "" : "s");
-    const char *note = note_on(policy);
-    if (note != NULL) {
-        printf("%s: note: %s\n", path, note);
+    for (size_t i = 0; i < lint->n_findings; i++) {
+        finding_text(arena, path, policy, &lint->findings[i]);
     }
 }
 
@@ -65,7 +77,31 @@ static void problem_json(struct json *json, const ln_problem *problem)
     json_close(json, '}');
 }
 
-static void report_json(const char *path, const ln_policy *policy, const ln_problems *problems)
+static void finding_json(struct arena *arena, struct json *json, const ln_policy *policy,
+                         const struct lint_finding *finding)
+{
+    const ln_rule *rule = ln_policy_rule(policy, finding->rule);
+    json_open(json, NULL, '{');
+    json_string(json, "code", finding->code);
+    json_string(json, "severity", lint_severity_name(finding->severity));
+    if (rule != NULL) {
+        json_integer(json, "rule", finding->rule);
+        json_string(json, "text", show_rule(arena, rule));
+        json_string(json, "source", show_source(arena, rule));
+    }
+    json_open(json, "others", '[');
+    for (uint32_t i = 0; i < finding->n_others; i++) {
+        json_integer(json, NULL, finding->others[i]);
+    }
+    json_close(json, ']');
+    json_bool(json, "more_others", finding->more_others);
+    json_string(json, "why", finding->why);
+    json_string(json, "mend", finding->mend);
+    json_close(json, '}');
+}
+
+static void report_json(struct arena *arena, const char *path, const ln_policy *policy,
+                        const ln_problems *problems, const struct lint *lint)
 {
     struct json json = {.out = stdout};
     json_open(&json, NULL, '{');
@@ -77,29 +113,37 @@ static void report_json(const char *path, const ln_policy *policy, const ln_prob
         problem_json(&json, problem);
     }
     json_close(&json, ']');
-    json_open(&json, "notes", '[');
-    json_string(&json, NULL, policy != NULL ? note_on(policy) : NULL);
+    json_open(&json, "findings", '[');
+    for (size_t i = 0; i < lint->n_findings; i++) {
+        finding_json(arena, &json, policy, &lint->findings[i]);
+    }
     json_close(&json, ']');
     json_close(&json, '}');
     putchar('\n');
 }
 
-/* Returns whether the policy is valid. */
-static bool check(const char *path, bool as_json)
+/* Returns the exit status. */
+static int check(const char *path, bool as_json, bool strict)
 {
     ln_problems *problems = ln_problems_new();
     ln_policy *policy = NULL;
+    struct lint lint = {0};
+    struct arena arena = {0};
     int r = problems == NULL ? -ENOMEM : lua_policy_load(path, &policy, problems);
-    if (r < 0 && r != -EINVAL) {
-        command_say("%s: %s", path, strerror(-r));
+    int linted = r < 0 ? 0 : lint_make(&lint, policy);
+    if ((r < 0 && r != -EINVAL) || linted < 0) {
+        command_say("%s: %s", path, strerror(linted < 0 ? -linted : -r));
     } else if (as_json) {
-        report_json(path, policy, problems);
+        report_json(&arena, path, policy, problems, &lint);
     } else {
-        report_text(path, policy, problems);
+        report_text(&arena, path, policy, problems, &lint);
     }
+    int status = r < 0 || linted < 0 ? EXIT_USAGE : strict && lint.n_warnings > 0 ? EXIT_DENY : 0;
+    arena_free(&arena);
+    lint_free(&lint);
     ln_policy_unref(policy);
     ln_problems_free(problems);
-    return r == 0;
+    return status;
 }
 
 static int check_main(int argc, char **argv)
@@ -120,7 +164,8 @@ static int check_main(int argc, char **argv)
     }
     status = 0;
     for (size_t i = 0; i < count; i++) {
-        status = check(argv[i], as_json) ? status : EXIT_USAGE;
+        int one = check(argv[i], as_json, strict);
+        status = one > status ? one : status;
     }
     return status;
 }

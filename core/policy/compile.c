@@ -64,7 +64,7 @@ static int assign_prefixes(struct build *b)
     return prefix_map_build(&rs->prefixes, &rs->arena, distinct, b->n_prefixes, b->parents);
 }
 
-static enum name_use use_of(const ln_rule *rule)
+enum name_use rule_name_use(const ln_rule *rule)
 {
     if (rule->destination.kind == LN_DEST_DOMAIN) {
         return rule->action == LN_ALLOW ? NAME_EXACT_ALLOW : NAME_EXACT_DENY;
@@ -87,7 +87,7 @@ static int assign_names(struct build *b, struct hash_key key)
         }
         const char *name = rule->destination.name;
         struct name_entry *entry = name_map_put(&rs->names, name, (uint32_t)strlen(name));
-        enum name_use use = use_of(rule);
+        enum name_use use = rule_name_use(rule);
         if (entry->bucket[use] == BUCKET_NONE) {
             entry->bucket[use] = rs->n_buckets++;
         }
@@ -202,7 +202,25 @@ static int assign_buckets(struct build *b, struct hash_key key)
     return r < 0 ? r : assign_places(b);
 }
 
-/* Sorts the rules by bucket, keeping their order in each. */
+void buckets_fill(const uint32_t *bucket_of, uint32_t n_rules, uint32_t n_buckets, uint32_t *start,
+                  uint32_t *members)
+{
+    /* Counts go two places up, starts one: filling moves each start on to where the next begins. */
+    for (uint32_t i = 0; i < n_rules; i++) {
+        if (bucket_of[i] != BUCKET_NONE) {
+            start[bucket_of[i] + 2]++;
+        }
+    }
+    for (uint32_t k = 0; k < n_buckets; k++) {
+        start[k + 2] += start[k + 1];
+    }
+    for (uint32_t i = 0; i < n_rules; i++) {
+        if (bucket_of[i] != BUCKET_NONE) {
+            members[start[bucket_of[i] + 1]++] = i;
+        }
+    }
+}
+
 static int gather_members(struct build *b)
 {
     struct ruleset *rs = b->rs;
@@ -212,20 +230,7 @@ static int gather_members(struct build *b)
     if (b->start == NULL || b->members == NULL || b->picked == NULL) {
         return -ENOMEM;
     }
-    /* Counts go two places up, starts one: filling moves each start on to where the next begins. */
-    for (uint32_t i = 0; i < rs->n_rules; i++) {
-        if (b->bucket_of[i] != BUCKET_NONE) {
-            b->start[b->bucket_of[i] + 2]++;
-        }
-    }
-    for (uint32_t k = 0; k < rs->n_buckets; k++) {
-        b->start[k + 2] += b->start[k + 1];
-    }
-    for (uint32_t i = 0; i < rs->n_rules; i++) {
-        if (b->bucket_of[i] != BUCKET_NONE) {
-            b->members[b->start[b->bucket_of[i] + 1]++] = i;
-        }
-    }
+    buckets_fill(b->bucket_of, rs->n_rules, rs->n_buckets, b->start, b->members);
     return 0;
 }
 

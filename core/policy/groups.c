@@ -157,3 +157,60 @@ ln_addr addr_inner(const ln_addr *addr)
     struct forms forms = forms_of(addr);
     return forms.has_v4 ? ln_addr_v4(forms.v4) : *addr;
 }
+
+/* ---- boundaries ---- */
+
+/* A prefix of the first `bits` bits. */
+static ln_prefix prefix6(uint64_t high, uint64_t low, unsigned bits)
+{
+    ln_prefix prefix = {.bits = (uint8_t)bits};
+    put_be64(prefix.addr.bytes, high);
+    put_be64(prefix.addr.bytes + 8, low);
+    return prefix;
+}
+
+/* The range, and where IPv6 addresses embed it as forms_of() sees them. */
+static void visit4(uint32_t net, unsigned bits, void (*visit)(void *user, const ln_prefix *prefix),
+                   void *user)
+{
+    const ln_prefix prefixes[] = {
+        {.addr = ln_addr_v4(net), .bits = (uint8_t)(96 + bits)},
+        prefix6(UINT64_C(0x2002) << 48 | (uint64_t)net << 16, 0, 16 + bits),
+        prefix6(0x0064ff9b00000000, net, 96 + bits),
+        prefix6(0, net, 96 + bits),
+    };
+    for (size_t i = 0; i < COUNT(prefixes); i++) {
+        visit(user, &prefixes[i]);
+    }
+}
+
+static void visit_table4(const struct range4 *table, size_t n,
+                         void (*visit)(void *user, const ln_prefix *prefix), void *user)
+{
+    for (size_t i = 0; i < n; i++) {
+        visit4(table[i].net, (unsigned)__builtin_popcount(table[i].mask), visit, user);
+    }
+}
+
+static void visit_table6(const struct range6 *table, size_t n,
+                         void (*visit)(void *user, const ln_prefix *prefix), void *user)
+{
+    for (size_t i = 0; i < n; i++) {
+        unsigned bits = (unsigned)__builtin_popcountll(table[i].mask) +
+                        (unsigned)__builtin_popcountll(table[i].low_mask);
+        ln_prefix prefix = prefix6(table[i].net, table[i].low_net, bits);
+        visit(user, &prefix);
+    }
+}
+
+void groups_each_boundary(void (*visit)(void *user, const ln_prefix *prefix), void *user)
+{
+    ln_prefix all6 = {0};
+    visit(user, &all6);
+    visit4(0, 0, visit, user);
+    visit_table4(GROUPS4, COUNT(GROUPS4), visit, user);
+    visit_table4(RESERVED4, COUNT(RESERVED4), visit,
+                 user); /* with 127/8 all that is never opened */
+    visit_table6(GROUPS6, COUNT(GROUPS6), visit, user);
+    visit_table6(RESERVED6, COUNT(RESERVED6), visit, user);
+}

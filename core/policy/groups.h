@@ -13,4 +13,8 @@ bool addr_is_reserved(const ln_addr *addr);
  */
 ln_addr addr_inner(const ln_addr *addr);
 
+/* Visits prefixes, some of them twice, that nest or are disjoint and at whose ends alone an address
+ * changes its group, becomes reserved or one of those that no policy can open. */
+void groups_each_boundary(void (*visit)(void *user, const ln_prefix *prefix), void *user);
+
 #endif

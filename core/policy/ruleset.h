@@ -132,6 +132,15 @@ static inline bool rule_is_by_name(const ln_rule *rule)
     return rule->destination.kind == LN_DEST_DOMAIN || rule->destination.kind == LN_DEST_SUFFIX;
 }
 
+/* Which of a name's buckets a rule by name belongs to. */
+enum name_use rule_name_use(const ln_rule *rule);
+
+/* Sorts rules by bucket, keeping their order in each: those of bucket k are members[start[k]] up to
+ * before members[start[k + 1]]. `start` is zeroed and has room for two more than there are buckets;
+ * rules of BUCKET_NONE are left out. */
+void buckets_fill(const uint32_t *bucket_of, uint32_t n_rules, uint32_t n_buckets, uint32_t *start,
+                  uint32_t *members);
+
 /* Whether a rule by prefix does not count for the gateway's own address although that is in it. */
 static inline bool rule_spares_gateway(const ln_rule *rule, ln_direction direction)
 {

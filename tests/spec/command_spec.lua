@@ -73,7 +73,8 @@ describe("check", function()
   it("is 0 for valid policies and says so", function()
     local result = run("check", policy, "public-only")
     assert.equal(0, result.status)
-    assert.equal(policy .. ": valid, 7 rules\npublic-only: valid, 2 rules\n", result.out)
+    assert.matches(policy .. ": valid, 7 rules\n", result.out, 1, true)
+    assert.matches("\npublic%-only: valid, 2 rules\n$", result.out)
     assert.equal("", result.err)
     assert.equal(0, run("check", "--strict", policy).status)
   end)
@@ -100,9 +101,44 @@ describe("check", function()
   it("notes a policy that lets nothing out", function()
     local result = run("check", support.policy_file("return {}"))
     assert.equal(0, result.status)
-    assert.matches("note: no rule allows egress: everything outgoing is denied, DNS included", result.out)
-    assert.is_nil(run("check", policy).out:find("note"))
-    assert.is_nil(run("check", "allow-all").out:find("note"))
+    assert.matches(": note: no rule allows egress: everything outgoing is denied, DNS included; .*%[denies%-all%]",
+      result.out)
+    assert.is_nil(run("check", policy).out:find("denies-all", 1, true))
+    assert.is_nil(run("check", "allow-all").out:find("denies-all", 1, true))
+  end)
+
+  it("tells a rule that earlier ones swallow together, where it is written and which they are", function()
+    local path = support.policy_file [[
+local lunette = require "lunette"
+return { rules = {
+  lunette.allow_dns(),
+  lunette.allow { "10.0.0.0/9", "10.128.0.0/9" },
+  lunette.reject("10.0.0.0/8"):tcp(22),
+  lunette.allow(".github.io"):tcp(443),
+} }]]
+    local result = run("check", path)
+    assert.equal(0, result.status)
+    assert.equal(path .. ": valid, 5 rules\n"
+      .. path .. ":5: warning: rule 4, reject@10.0.0.0/8:tcp:22: rules 2 and 3 before it match all that it"
+      .. " matches, together; put it first, or remove it [never-decides]\n"
+      .. path .. ":6: warning: rule 5, allow@.github.io:tcp:443: anybody can get a name below github.io"
+      .. " (Public Suffix List); allow the names that are needed [public-suffix]\n", result.out)
+    assert.equal(1, run("check", "--strict", path).status)
+    assert.equal(2, run("check", "--strict", path, support.policy_file("return 1")).status)
+    local found = json.decode(run("check", "--json", path).out).findings
+    assert.equal(2, #found)
+    assert.equal("never-decides", found[1].code)
+    assert.equal("warning", found[1].severity)
+    assert.equal(4, found[1].rule)
+    assert.equal(path .. ":5", found[1].source)
+    assert.same({ 2, 3 }, { found[1].others[1], found[1].others[2] })
+    assert.is_false(found[1].more_others)
+    assert.is_string(found[1].why)
+    assert.is_string(found[1].mend)
+  end)
+
+  it("has no warnings about the presets", function()
+    assert.equal(0, run("check", "--strict", "none", "public-only", "allow-all", "non-local").status)
   end)
 
   it("has a JSON form, an object a line", function()
@@ -116,7 +152,9 @@ describe("check", function()
     assert.equal(1, first.problems[1].line)
     assert.equal("max_connections", first.problems[1].field)
     assert.is_true(second.valid)
-    assert.equal(1, #second.notes)
+    assert.equal(1, #second.findings)
+    assert.equal("denies-all", second.findings[1].code)
+    assert.is_nil(second.findings[1].rule)
   end)
 
   it("reads a policy from a pipe", function()

@@ -178,7 +178,9 @@ static inline ln_policy *policy_of_rules(struct arena *arena, ln_rule *rules, si
         .n_rules = n,
         .settings = {.default_egress = LN_DENY,
                      .default_ingress = LN_ALLOW,
-                     .dns_rebind_protection = true},
+                     .dns_rebind_protection = true,
+                     .ipv4_pool = prefix_of("172.16.0.0/12"),
+                     .ipv6_pool = prefix_of("fd42:6d73:62::/48")},
     };
     ln_policy *policy;
     assert_int_equal(policy_from_plan(&plan, NULL, &policy), 0);
