@@ -23,6 +23,7 @@ struct command {
 extern const struct command command_check;
 extern const struct command command_match;
 extern const struct command command_print;
+extern const struct command command_replay;
 extern const struct command command_run;
 extern const struct command command_serve;
 

@@ -41,6 +41,7 @@ end
 ---@field out string
 ---@field err string
 ---@field events? table[] of a guest
+---@field recording? string the file that they are in
 
 --- Runs a shell command on the host, at most `seconds` (60).
 ---@return lab.Result
@@ -62,7 +63,7 @@ function M.guest(policy, command, options)
   local events = M.file(".jsonl", "")
   local result = M.host(("%s run --events %s %s %s -- sh -c %s")
     :format(M.lunette, events, options.args or "", path, quote(command)), options.seconds)
-  result.events = {}
+  result.events, result.recording = {}, events
   for line in slurp(events):gmatch "[^\n]+" do
     local event, _, problem = json.decode(line)
     assert(event, ("not a JSON line: %s (%s)"):format(line, tostring(problem)))

@@ -100,6 +100,18 @@ describe("an observed policy", function()
       assert.equal(0, lab.count_events(again.events, { kind = kind }), kind)
     end
     assert.same(got, rules_of(same))
+
+    -- And replay agrees with what was.
+    local function replay(policy)
+      local path = policy:find "%s" and lab.file(".lua", policy) or policy
+      return lab.host(("%s replay %s %s"):format(lab.lunette, result.recording, path))
+    end
+    for _, policy in ipairs { "allow-all", text } do
+      local replayed = replay(policy)
+      assert.equal(0, replayed.status, replayed.out .. replayed.err)
+      assert.matches("^%d%d judged, 0 would change; 0 not judged\n$", replayed.out)
+    end
+    assert.equal(1, replay("none").status)
   end)
 
   it("allows nothing beside it", function()
