@@ -26,6 +26,7 @@ extern const struct command command_print;
 extern const struct command command_replay;
 extern const struct command command_run;
 extern const struct command command_serve;
+extern const struct command command_test;
 
 /* Prints synopsis, summary and help to stdout. Returns 0, the exit status of --help. */
 int command_help(const struct command *command);

@@ -224,9 +224,7 @@ static const char *wire(const struct match *match, const struct verdict *verdict
 static const char *reason(struct match *match, const struct verdict *verdict)
 {
     if (verdict->refusal != NULL) {
-        return verdict->rcode == DNS_REFUSED
-                   ? "no policy can open queries of this type"
-                   : "no policy can open the discovery of other resolvers";
+        return show_dns_refusal(verdict->rcode);
     }
     return show_reason(&match->arena, match->policy, match->query.direction, &verdict->decision);
 }

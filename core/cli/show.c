@@ -3,6 +3,8 @@
 
 #include <assert.h>
 
+#include "dns/message.h"
+
 const char *show_rule(struct arena *arena, const ln_rule *rule)
 {
     int len = ln_rule_format(rule, NULL, 0);
@@ -128,6 +130,12 @@ const char *show_reason(struct arena *arena, const ln_policy *policy, ln_directi
         break;
     }
     return text != NULL ? text : "";
+}
+
+const char *show_dns_refusal(unsigned rcode)
+{
+    return rcode == DNS_REFUSED ? "no policy can open queries of this type"
+                                : "no policy can open the discovery of other resolvers";
 }
 
 const char *show_miss(ln_miss miss)

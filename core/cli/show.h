@@ -15,6 +15,8 @@ void show_rule_json(struct arena *arena, struct json *json, size_t index, const 
 /* What decided, for people: "rule 3 (policy.lua:4): allow@public"; in the arena. */
 const char *show_reason(struct arena *arena, const ln_policy *policy, ln_direction direction,
                         const ln_decision *decision);
+/* Why no policy can open a DNS query that lunette answers with this response code. */
+const char *show_dns_refusal(unsigned rcode);
 /* Why a rule did not match, for people. */
 const char *show_miss(ln_miss miss);
 

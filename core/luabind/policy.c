@@ -4,9 +4,13 @@
 #include <errno.h>
 #include <lauxlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "base/host.h"
+#include "luabind/budget.h"
 #include "luabind/fields.h"
+
+enum { MEASURE_MAX = 1000000 }; /* rounds */
 
 static const char type_name[] = "lunette.policy";
 
@@ -187,6 +191,16 @@ static int policy_pin(lua_State *L)
     return 0;
 }
 
+/* p:unpin(name): whether it was pinned */
+static int policy_unpin(lua_State *L)
+{
+    struct policy_object *object = policy_object_check(L, 1);
+    char name[LN_NAME_MAX + 1];
+    check_name(L, 2, "name", name);
+    lua_pushboolean(L, ln_pins_revoke(object->pins, name));
+    return 1;
+}
+
 /* Reads `sni`: absent, false for not known yet, or a name, which goes to `name`. */
 static void read_sni(lua_State *L, int arguments, ln_query *query, char name[LN_NAME_MAX + 1])
 {
@@ -217,60 +231,119 @@ static int push_answer(lua_State *L, const ln_policy *policy, const ln_decision 
 static ln_host_addrs host_of(const struct policy_object *object)
 {
     return (ln_host_addrs){
-        .addrs = object->gateway, .n_addrs = object->n_gateway, .n_gateway = object->n_gateway};
+        .addrs = object->host, .n_addrs = object->n_host, .n_gateway = object->n_gateway};
 }
 
-/* p:evaluate{ direction=, protocol=, address=, port=, sni=, host=, flows=, trace= } */
-static int policy_evaluate(lua_State *L)
+/* A connection to be judged. */
+struct question {
+    ln_query query;
+    char name[LN_NAME_MAX + 1]; /* what `query` shows */
+    ln_addr addrs[POLICY_GATEWAY_MAX];
+    ln_host_addrs host;
+};
+
+/* Reads the table at `index`: direction=, protocol=, address=, port=, sni=, host=, flows=. */
+static void read_question(lua_State *L, int index, const struct policy_object *object,
+                          struct question *ret)
 {
     static const char *const fields[] = {"direction", "protocol", "address", "port", "sni",
                                          "host",      "flows",    "trace",   NULL};
-    const struct policy_object *object = policy_object_check(L, 1);
-    check_fields(L, 2, fields);
-    char name[LN_NAME_MAX + 1];
-    ln_query query = {
-        .direction = (ln_direction)choice_field(L, 2, "direction", "egress", directions),
-        .protocol = (ln_protocol)choice_field(L, 2, "protocol", "tcp", protocols),
-        .address = addr_field(L, 2, "address"),
-        .port = (uint16_t)integer_field(L, 2, "port", UINT16_MAX),
-        .flows = integer_field(L, 2, "flows", UINT32_MAX),
+    check_fields(L, index, fields);
+    ret->query = (ln_query){
+        .direction = (ln_direction)choice_field(L, index, "direction", "egress", directions),
+        .protocol = (ln_protocol)choice_field(L, index, "protocol", "tcp", protocols),
+        .address = addr_field(L, index, "address"),
+        .port = (uint16_t)integer_field(L, index, "port", UINT16_MAX),
+        .flows = integer_field(L, index, "flows", UINT32_MAX),
     };
-    bool has_port = query.protocol == LN_TCP || query.protocol == LN_UDP;
-    if (has_port && lua_getfield(L, 2, "port") == LUA_TNIL) {
-        return luaL_error(L, "port: needed with tcp and udp");
+    bool has_port = ret->query.protocol == LN_TCP || ret->query.protocol == LN_UDP;
+    if (has_port && lua_getfield(L, index, "port") == LUA_TNIL) {
+        luaL_error(L, "port: needed with tcp and udp");
     }
-    read_sni(L, 2, &query, name);
-    ln_addr addrs[POLICY_GATEWAY_MAX];
-    ln_host_addrs host = host_of(object);
-    if (lua_getfield(L, 2, "host") != LUA_TNIL) {
-        host.addrs = addrs;
-        host.n_addrs = host.n_gateway = addr_list(L, lua_gettop(L), "host", addrs);
+    read_sni(L, index, &ret->query, ret->name);
+    ret->host = host_of(object);
+    if (lua_getfield(L, index, "host") != LUA_TNIL) {
+        ret->host.addrs = ret->addrs;
+        ret->host.n_addrs = ret->host.n_gateway = addr_list(L, lua_gettop(L), "host", ret->addrs);
     }
+}
+
+/* p:evaluate(question); with `trace = true` it is explained */
+static int policy_evaluate(lua_State *L)
+{
+    const struct policy_object *object = policy_object_check(L, 1);
+    struct question question;
+    read_question(L, 2, object, &question);
     struct steps steps;
     ln_trace room;
     const ln_trace *trace = push_trace(L, 2, object->policy, &steps, &room);
     ln_decision decision;
-    ln_policy_evaluate(object->policy, object->pins, &host, &query, &decision, trace);
+    ln_policy_evaluate(object->policy, object->pins, &question.host, &question.query, &decision,
+                       trace);
     return push_answer(L, object->policy, &decision, trace);
 }
 
-/* p:evaluate_dns{ name=, type=, protocol=, trace= }: the type makes no difference to a policy */
-static int policy_evaluate_dns(lua_State *L)
+/* Reads the table at `index`: name=, type=, protocol=. The type makes no difference to a policy. */
+static ln_protocol read_dns_question(lua_State *L, int index, char name[LN_NAME_MAX + 1])
 {
     static const char *const fields[] = {"name", "type", "protocol", "trace", NULL};
     static const char *const transports[] = {"tcp", "udp", NULL};
-    const struct policy_object *object = policy_object_check(L, 1);
-    check_fields(L, 2, fields);
-    char name[LN_NAME_MAX + 1];
-    lua_getfield(L, 2, "name");
+    check_fields(L, index, fields);
+    lua_getfield(L, index, "name");
     check_name(L, -1, "name", name);
-    ln_protocol transport = (ln_protocol)choice_field(L, 2, "protocol", "udp", transports);
+    return (ln_protocol)choice_field(L, index, "protocol", "udp", transports);
+}
+
+/* p:evaluate_dns(question) */
+static int policy_evaluate_dns(lua_State *L)
+{
+    const struct policy_object *object = policy_object_check(L, 1);
+    char name[LN_NAME_MAX + 1];
+    ln_protocol transport = read_dns_question(L, 2, name);
     struct steps steps;
     ln_trace room;
     const ln_trace *trace = push_trace(L, 2, object->policy, &steps, &room);
     ln_decision decision;
     ln_policy_evaluate_dns(object->policy, name, transport, &decision, trace);
     return push_answer(L, object->policy, &decision, trace);
+}
+
+static uint64_t now_ns(void)
+{
+    struct timespec ts;
+    clock_gettime(CLOCK_MONOTONIC, &ts);
+    return (uint64_t)ts.tv_sec * UINT64_C(1000000000) + (uint64_t)ts.tv_nsec;
+}
+
+/* p:measure(question, rounds): how long its evaluation takes, in ns. A question without an address
+ * is about DNS. */
+static int policy_measure(lua_State *L)
+{
+    const struct policy_object *object = policy_object_check(L, 1);
+    luaL_checktype(L, 2, LUA_TTABLE);
+    lua_Integer rounds = luaL_checkinteger(L, 3);
+    luaL_argcheck(L, rounds >= 1 && rounds <= MEASURE_MAX, 3, "accepted: 1 to 1000000");
+    budget_charge(L, (uint64_t)rounds);
+    struct question question;
+    ln_protocol transport = LN_UDP;
+    bool is_dns = lua_getfield(L, 2, "address") == LUA_TNIL;
+    if (is_dns) {
+        transport = read_dns_question(L, 2, question.name);
+    } else {
+        read_question(L, 2, object, &question);
+    }
+    ln_decision decision;
+    uint64_t started_ns = now_ns();
+    for (lua_Integer i = 0; i < rounds; i++) {
+        if (is_dns) {
+            ln_policy_evaluate_dns(object->policy, question.name, transport, &decision, NULL);
+        } else {
+            ln_policy_evaluate(object->policy, object->pins, &question.host, &question.query,
+                               &decision, NULL);
+        }
+    }
+    lua_pushnumber(L, (lua_Number)(now_ns() - started_ns) / (lua_Number)rounds);
+    return 1;
 }
 
 /* p:evaluate_answer{ name=, address= }: the name makes no difference to a policy */
@@ -370,6 +443,46 @@ static void push_rule(lua_State *L, const ln_rule *rule)
     set_rule_source(L, rule);
 }
 
+/* p:rule(i): one of them, or nil */
+static int policy_rule(lua_State *L)
+{
+    const struct policy_object *object = policy_object_check(L, 1);
+    lua_Integer i = luaL_checkinteger(L, 2);
+    const ln_rule *rule = i < 1 ? NULL : ln_policy_rule(object->policy, (size_t)i);
+    if (rule == NULL) {
+        return 0;
+    }
+    push_rule(L, rule);
+    return 1;
+}
+
+/* #p: how many there are */
+static int policy_len(lua_State *L)
+{
+    lua_pushinteger(L, (lua_Integer)ln_policy_rule_count(policy_object_check(L, 1)->policy));
+    return 1;
+}
+
+/* p:default(direction): the action where no rule matches */
+static int policy_default(lua_State *L)
+{
+    const ln_settings *settings = ln_policy_settings(policy_object_check(L, 1)->policy);
+    int direction = luaL_checkoption(L, 2, NULL, directions);
+    lua_pushstring(L, ln_action_name(direction == LN_EGRESS ? settings->default_egress
+                                                            : settings->default_ingress));
+    return 1;
+}
+
+/* p:group(address): the group it is in */
+static int policy_group(lua_State *L)
+{
+    const struct policy_object *object = policy_object_check(L, 1);
+    ln_addr addr = check_addr(L, 2, "address");
+    ln_host_addrs host = host_of(object);
+    lua_pushstring(L, ln_group_name(ln_addr_group(&addr, &host)));
+    return 1;
+}
+
 /* p:rules(): the expanded list, what became of deny_domains first */
 static int policy_rules(lua_State *L)
 {
@@ -400,10 +513,16 @@ struct policy_object *policy_object_push(lua_State *L)
     if (luaL_newmetatable(L, type_name)) {
         static const luaL_Reg methods[] = {
             {"pin", policy_pin},
+            {"unpin", policy_unpin},
             {"evaluate", policy_evaluate},
             {"evaluate_dns", policy_evaluate_dns},
             {"evaluate_answer", policy_evaluate_answer},
+            {"measure", policy_measure},
             {"rules", policy_rules},
+            {"rule", policy_rule},
+            {"default", policy_default},
+            {"group", policy_group},
+            {"__len", policy_len},
             {"__gc", policy_gc},
             {NULL, NULL},
         };
@@ -417,7 +536,7 @@ struct policy_object *policy_object_push(lua_State *L)
 
 void policy_object_fill(lua_State *L, struct policy_object *object, int gateway)
 {
-    object->n_gateway = addr_list(L, gateway, "gateway", object->gateway);
+    object->n_gateway = object->n_host = addr_list(L, gateway, "gateway", object->host);
     const ln_limits *limits = &ln_policy_settings(object->policy)->limits;
     uint8_t key[16];
     host_services_system.random(NULL, key, sizeof(key));

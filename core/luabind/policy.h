@@ -8,12 +8,14 @@
 
 /* Addresses of the gateway that a policy object can be told. */
 #define POLICY_GATEWAY_MAX 16
+/* Addresses of the group `host` that it can have. */
+#define POLICY_HOST_MAX 256
 
 struct policy_object {
     ln_policy *policy; /* a reference of its own; NULL while it is being made */
     ln_pins *pins;
-    ln_addr gateway[POLICY_GATEWAY_MAX]; /* the group `host` */
-    size_t n_gateway;
+    ln_addr host[POLICY_HOST_MAX]; /* the group `host`: the gateway's addresses first */
+    size_t n_host, n_gateway;
 };
 
 /* Pushes an object without a policy, to be filled by its maker. May raise. */

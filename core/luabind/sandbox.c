@@ -126,6 +126,8 @@ static int report(lua_State *L)
                                                         : "it raised an error that is not a string";
     if (where_outside(L, 1, lua_tostring(L, lua_upvalueindex(1)), &at)) {
         tell(sandbox_of(L), where_file(&at), at.currentline, where_strip(message, &at));
+    } else if (where_outside(L, 1, "\n", &at)) { /* in lunette's own module */
+        sandbox_tell(sandbox_of(L), 0, where_strip(message, &at));
     } else {
         sandbox_tell(sandbox_of(L), 0, message);
     }

@@ -73,6 +73,11 @@ local Policy = {}
 ---@param addresses string|string[]
 function Policy:pin(name, addresses) end
 
+--- Takes that back. Returns whether the name was pinned.
+---@param name string
+---@return boolean
+function Policy:unpin(name) end
+
 ---@param question lunette.Question
 ---@return lunette.Decision
 function Policy:evaluate(question) end
@@ -87,8 +92,29 @@ function Policy:evaluate_dns(question) end
 ---@return lunette.Decision
 function Policy:evaluate_answer(question) end
 
+--- How long it takes to evaluate a question, in nanoseconds; one without an address is about DNS.
+---@param question table
+---@param rounds integer 1 to 1000000
+---@return number
+function Policy:measure(question, rounds) end
+
 ---@return lunette.Rule[]
 function Policy:rules() end
+
+--- Rule `i` of them; #policy is how many there are.
+---@param i integer
+---@return lunette.Rule?
+function Policy:rule(i) end
+
+--- The action where no rule matches.
+---@param direction "egress"|"ingress"
+---@return "allow"|"deny"|"reject"
+function Policy:default(direction) end
+
+--- The group that an address is in.
+---@param address string
+---@return string
+function Policy:group(address) end
 
 ---@class lunette.GatewayOptions
 ---@field policy lunette.Policy
