@@ -33,7 +33,7 @@ void transport_flush(struct transport *transport)
 
 void transport_stop(struct transport *transport)
 {
-    if (transport->ops != NULL) {
+    if (transport != NULL && transport->ops != NULL) {
         transport->ops->stop(transport);
     }
 }

@@ -36,7 +36,7 @@ void transport_input(struct transport *transport, const ln_frame *frame);
 /* A frame for the guest. Returns 0, or -EAGAIN when it did not go. */
 int transport_send(struct transport *transport, const ln_frame *frame);
 void transport_flush(struct transport *transport);
-/* Takes one that was never set up, zeroed. */
+/* Takes NULL, and one that was never set up, zeroed. */
 void transport_stop(struct transport *transport);
 
 #endif
