@@ -10,6 +10,7 @@
 #include "luabind/config.h"
 #include "luabind/file.h"
 #include "luabind/sandbox.h"
+#include "policy/spelling.h"
 
 struct load {
     const struct file_opener *opener;
@@ -21,9 +22,10 @@ struct load {
     int status;
 };
 
+static const char *const presets[] = {"none", "public-only", "allow-all", "non-local"};
+
 static bool is_preset(const char *name)
 {
-    static const char *const presets[] = {"none", "public-only", "allow-all", "non-local"};
     for (size_t i = 0; i < sizeof(presets) / sizeof(*presets); i++) {
         if (strcmp(name, presets[i]) == 0) {
             return true;
@@ -88,6 +90,12 @@ static int run(lua_State *L)
     lua_call(L, 1, 1);
     lua_getfield(L, -1, "policy");
     push_returned(L, load);
+    if (!lua_istable(L, -1)) {
+        problems_add(load->problems, load->name, 0, "", luaL_typename(L, -1), "a table",
+                     "a policy returns a configuration");
+        load->status = -EINVAL;
+        return 0;
+    }
     lua_pushstring(L, load->name);
     lua_pushlstring(L, load->text, load->len);
     lua_call(L, 3, 3);
@@ -134,6 +142,21 @@ int lua_policy_load(const char *path_or_preset, ln_policy **ret, ln_problems *pr
     return lua_policy_load_from(NULL, path_or_preset, ret, problems);
 }
 
+static void cannot_read(const char *path, int err, ln_problems *problems)
+{
+    struct spelling spelling = spelling_of(path, strlen(path));
+    for (size_t i = 0; i < sizeof(presets) / sizeof(*presets); i++) {
+        spelling_consider(&spelling, presets[i]);
+    }
+    if (err == -ENOENT && spelling.nearest != NULL) {
+        problems_add(problems, path, 0, "", NULL, NULL,
+                     "there is no such file (did you mean the preset %s?)", spelling.nearest);
+    } else {
+        problems_add(problems, path, 0, "", NULL, NULL, "cannot be read: %s",
+                     err == -EFBIG ? "it has more than 8 MiB" : strerror(-err));
+    }
+}
+
 int lua_policy_load_from(const struct file_opener *opener, const char *path_or_preset,
                          ln_policy **ret, ln_problems *problems)
 {
@@ -147,8 +170,7 @@ int lua_policy_load_from(const struct file_opener *opener, const char *path_or_p
         return r;
     }
     if (r < 0) {
-        problems_add(problems, path_or_preset, 0, "", NULL, NULL, "cannot be read: %s",
-                     r == -EFBIG ? "it has more than 8 MiB" : strerror(-r));
+        cannot_read(path_or_preset, r, problems);
         return -EINVAL;
     }
     load.text = text;

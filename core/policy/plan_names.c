@@ -209,6 +209,12 @@ static bool read_named(struct schema *schema, const struct place *place, ln_dest
            refuse_single_label(schema, place, ret->name);
 }
 
+static bool is_url(struct piece piece)
+{
+    const char *colon = memchr(piece.at, ':', piece.len);
+    return colon != NULL && piece.at + piece.len - colon >= 3 && memcmp(colon, "://", 3) == 0;
+}
+
 static bool read_destination_text(struct schema *schema, const struct place *place,
                                   ln_destination *ret)
 {
@@ -220,6 +226,10 @@ static bool read_destination_text(struct schema *schema, const struct place *pla
     if (find_group(piece, &ret->group)) {
         ret->kind = LN_DEST_GROUP;
         return true;
+    }
+    if (is_url(piece)) {
+        schema_wrong(schema, place, A_DESTINATION, "it is a URL: only its host name is wanted");
+        return false;
     }
     if (has_byte(piece, '/')) {
         ret->kind = LN_DEST_PREFIX;

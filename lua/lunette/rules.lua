@@ -19,6 +19,18 @@ local PLACE = {} -- { file, line } where the chain was begun
 local Chain = {}
 local metatable = { __index = Chain, __name = "a rule", __metatable = false }
 
+-- What a chain has not: mostly a port, which belongs to a protocol.
+setmetatable(Chain, {
+  __index = function(_, name)
+    if name == "port" or name == "ports" then
+      error(("a rule has no %s(): say the protocol, as in :tcp(443) or :udp(53)"):format(name), 2)
+    elseif type(name) == "string" then
+      error(("a rule has no %s(): it has tcp, udp, icmpv4, icmpv6, egress, ingress, any, when, name, http")
+        :format(name), 2)
+    end
+  end,
+})
+
 --- Whether `value` is a chain.
 ---@return boolean
 local function is_chain(value) return type(value) == "table" and rawget(value, RULE) ~= nil end

@@ -190,6 +190,18 @@ describe("what a policy returns", function()
   end)
 end)
 
+describe("a rule that is asked for what it has not", function()
+  for call, message in pairs {
+    ["port(443)"] = "a rule has no port(): say the protocol, as in :tcp(443) or :udp(53)",
+    ["https()"] = "a rule has no https(): it has tcp, udp, icmpv4, icmpv6, egress, ingress, any, when, name, http",
+  } do
+    it("says so: " .. call, function()
+      assert.same({ "2: " .. message }, support.problems(
+        'local lunette = require "lunette"\nreturn { rules = { lunette.allow("public"):' .. call .. " } }"))
+    end)
+  end
+end)
+
 describe("a file", function()
   it("that is not there or cannot be read is told", function()
     for _, path in ipairs { "/nonexistent/policy.lua", "/tmp" } do
@@ -197,6 +209,19 @@ describe("a file", function()
       assert.is_false(ok)
       assert.equal(path, problems[1].file)
       assert.matches("cannot be read: ", problems[1].message)
+    end
+  end)
+
+  it("that is not there, with nearly the name of a preset, brings that to mind", function()
+    local ok, problems = pcall(lunette.load, "public_only")
+    assert.is_false(ok)
+    assert.equal("there is no such file (did you mean the preset public-only?)", problems[1].message)
+  end)
+
+  it("that returns no table is told by its name", function()
+    for text, found in pairs { ["rules = {}"] = "nil", ["return 'none'"] = "string" } do
+      assert.same({ "a policy returns a configuration: found " .. found .. "; accepted: a table" },
+        support.problems(text))
     end
   end)
 
