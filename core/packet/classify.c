@@ -24,15 +24,9 @@ enum {
     IPV4_MORE_FRAGMENTS = 0x2000,
     IPV6_EXTENSIONS_MAX = 4,
     IPV6_FRAGMENT_LEN = 8,
-    NDP_HOP_LIMIT = 255,
     DHCP_SERVER_PORT = 67,
     ICMPV4_ECHO_REQUEST = 8,
-    ICMPV6_ECHO_REQUEST = 128,
-    ICMPV6_ROUTER_SOLICITATION = 133,
-    ICMPV6_ROUTER_ADVERTISEMENT = 134,
-    ICMPV6_NEIGHBOUR_SOLICITATION = 135,
-    ICMPV6_NEIGHBOUR_ADVERTISEMENT = 136,
-    ICMPV6_REDIRECT = 137
+    ICMPV6_ECHO_REQUEST = 128
 };
 
 static const char *const drop_names[] = {
@@ -340,11 +334,11 @@ static enum drop_reason classify_icmpv6(struct packet *p, uint8_t type, uint8_t 
     case ICMPV6_ECHO_REQUEST:
         p->kind = PACKET_ECHO_REQUEST;
         return code == 0 ? DROP_NONE : DROP_HEADER;
-    case ICMPV6_ROUTER_SOLICITATION:
-    case ICMPV6_ROUTER_ADVERTISEMENT:
-    case ICMPV6_NEIGHBOUR_SOLICITATION:
-    case ICMPV6_NEIGHBOUR_ADVERTISEMENT:
-    case ICMPV6_REDIRECT:
+    case NDP_ROUTER_SOLICITATION:
+    case NDP_ROUTER_ADVERTISEMENT:
+    case NDP_NEIGHBOUR_SOLICITATION:
+    case NDP_NEIGHBOUR_ADVERTISEMENT:
+    case NDP_REDIRECT:
         p->kind = PACKET_NDP;
         return code == 0 && p->ttl == NDP_HOP_LIMIT ? DROP_NONE : DROP_HEADER;
     default:
@@ -545,8 +539,7 @@ static bool destination_is_carried(const struct packet *p, const struct link_ide
 static bool speaks_as_router(const struct packet *p)
 {
     uint8_t type = p->frame[p->l4];
-    return p->kind == PACKET_NDP &&
-           (type == ICMPV6_ROUTER_ADVERTISEMENT || type == ICMPV6_REDIRECT);
+    return p->kind == PACKET_NDP && (type == NDP_ROUTER_ADVERTISEMENT || type == NDP_REDIRECT);
 }
 
 /* A frame longer than the MTU is a run of segments, each of which fits (VIRTIO 1.2

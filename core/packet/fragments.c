@@ -22,11 +22,8 @@ enum {
     UNIT = 8, /* bytes that a fragment offset counts */
     UNITS = 65536 / UNIT,
     HEADERS = ETH_LEN + IPV6_LEN,
-    IPV4_DONT_FRAGMENT = 0x4000,
     IPV4_MORE_FRAGMENTS = 0x2000,
-    IPV6_FRAGMENT_LEN = 8,
-    NDP_FIRST = 133, /* router solicitation … */
-    NDP_LAST = 137   /* … redirect */
+    IPV6_FRAGMENT_LEN = 8
 };
 
 struct datagram {
@@ -211,8 +208,8 @@ static uint8_t *finish_header(struct datagram *datagram)
 static bool is_ndp(const struct datagram *datagram)
 {
     uint8_t type = datagram->buffer[HEADERS];
-    return datagram->v6 && datagram->ip_protocol == IPPROTO_ICMPV6 && type >= NDP_FIRST &&
-           type <= NDP_LAST;
+    return datagram->v6 && datagram->ip_protocol == IPPROTO_ICMPV6 &&
+           type >= NDP_ROUTER_SOLICITATION && type <= NDP_REDIRECT;
 }
 
 enum drop_reason fragments_input(struct fragments *fragments, const struct packet *p,

@@ -72,6 +72,16 @@ enum packet_kind {
     PACKET_FRAGMENT /* feed to fragments_input() */
 };
 
+/* ICMPv6 types of neighbour discovery (RFC 4861 section 4), which never leaves a link. */
+enum {
+    NDP_ROUTER_SOLICITATION = 133,
+    NDP_ROUTER_ADVERTISEMENT = 134,
+    NDP_NEIGHBOUR_SOLICITATION = 135,
+    NDP_NEIGHBOUR_ADVERTISEMENT = 136,
+    NDP_REDIRECT = 137,
+    NDP_HOP_LIMIT = 255
+};
+
 enum { TCP_FIN = 1, TCP_SYN = 2, TCP_RST = 4, TCP_PSH = 8, TCP_ACK = 16, TCP_URG = 32 };
 
 struct packet {

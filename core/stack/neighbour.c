@@ -13,11 +13,6 @@ enum {
     ARP_LEN = 28,
     ARP_REQUEST = 1,
     ARP_REPLY = 2,
-    NDP_HOP_LIMIT = 255,
-    ROUTER_SOLICITATION = 133,
-    ROUTER_ADVERTISEMENT = 134,
-    NEIGHBOUR_SOLICITATION = 135,
-    NEIGHBOUR_ADVERTISEMENT = 136,
     NA_ROUTER = 0x80,
     NA_SOLICITED = 0x40,
     NA_OVERRIDE = 0x20,
@@ -120,7 +115,7 @@ static size_t answer_solicitation(const struct packet *packet, const struct link
     }
     uint8_t *icmp = dst + ETH_LEN + IPV6_LEN;
     memset(icmp, 0, ICMP_LEN);
-    icmp[0] = NEIGHBOUR_ADVERTISEMENT;
+    icmp[0] = NDP_NEIGHBOUR_ADVERTISEMENT;
     icmp[4] = NA_ROUTER | NA_OVERRIDE | (probe ? 0 : NA_SOLICITED);
     memcpy(icmp + 8, target.bytes, 16);
     icmp[24] = OPTION_TARGET_MAC;
@@ -154,9 +149,9 @@ size_t neighbour_answer(const struct packet *packet, const struct link_identity 
         return 0;
     }
     switch (packet->frame[packet->l4]) {
-    case NEIGHBOUR_SOLICITATION:
+    case NDP_NEIGHBOUR_SOLICITATION:
         return answer_solicitation(packet, link, guest_mac, dst);
-    case ROUTER_SOLICITATION:
+    case NDP_ROUTER_SOLICITATION:
         return answer_router_solicitation(packet, link, dst);
     default:
         return 0;
@@ -207,7 +202,7 @@ size_t neighbour_router_advertisement(const struct link_identity *link,
 {
     uint8_t *icmp = dst + ETH_LEN + IPV6_LEN;
     memset(icmp, 0, 16);
-    icmp[0] = ROUTER_ADVERTISEMENT;
+    icmp[0] = NDP_ROUTER_ADVERTISEMENT;
     icmp[4] = HOP_LIMIT;
     put_be16(icmp + 6, link->route6 ? ROUTER_LIFETIME_S : 0);
     uint8_t *at = put_source_mac(icmp + 16, link->gateway_mac);
