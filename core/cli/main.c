@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "cli/command.h"
+#include "cli/help.h"
 #include "policy/spelling.h"
 
 static const struct command *const commands[] = {
@@ -20,7 +21,10 @@ static void print_usage(FILE *out)
     for (size_t i = 0; i < COMMANDS; i++) {
         fprintf(out, "  %-8s  %s\n", commands[i]->name, commands[i]->summary);
     }
-    fputs("\noptions:\n"
+    fputs("\ntopics, for lunette help TOPIC:\n"
+          "  policy    what a policy can say, key by key\n"
+          "  events    what --events writes, field by field\n"
+          "\noptions:\n"
           "  --help     show this, or with a command that command's help\n"
           "  --version  show the version\n",
           out);
@@ -51,6 +55,26 @@ static int unknown(const char *name)
     return EXIT_USAGE;
 }
 
+/* `topic` is a command, one of help_topics, or NULL. */
+static int help(const char *topic)
+{
+    if (topic == NULL) {
+        print_usage(stdout);
+        return 0;
+    }
+    const struct command *command = find(topic);
+    if (command != NULL) {
+        return command_help(command);
+    }
+    for (size_t i = 0; i < help_topics_count; i++) {
+        if (strcmp(help_topics[i].name, topic) == 0) {
+            fputs(help_topics[i].text, stdout);
+            return 0;
+        }
+    }
+    return unknown(topic);
+}
+
 int main(int argc, char **argv)
 {
     if (argc < 2) {
@@ -63,12 +87,7 @@ int main(int argc, char **argv)
         return 0;
     }
     if (strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0 || strcmp(name, "help") == 0) {
-        const struct command *topic = argc > 2 ? find(argv[2]) : NULL;
-        if (topic != NULL) {
-            return command_help(topic);
-        }
-        print_usage(stdout);
-        return 0;
+        return help(argv[2]);
     }
     const struct command *command = find(name);
     if (command == NULL) {

@@ -6,8 +6,9 @@
  *
  * To write the policy each entry becomes a row that says which destination would be allowed: the
  * name that the client showed, where it was resolved to that address, since else no rule by name
- * can match; or, without one, a name that the address was resolved from; else the address. Rows are
- * sorted, and those of one destination are one rule. */
+ * can match; or, without one, a name that the address was resolved from; else the address. The
+ * gateway's own is the group `host`, for no name opens it. Rows are sorted, and those of one
+ * destination are one rule. */
 #include "cli/observe.h"
 
 #include <errno.h>
@@ -216,11 +217,15 @@ static void take_close(struct observer *observer, const ln_event *event)
     }
 }
 
+static bool is_gateway(const struct observer *observer, const ln_addr *addr)
+{
+    return ln_addr_equal(addr, &observer->gateway4) || ln_addr_equal(addr, &observer->gateway6);
+}
+
 /* A resolver that is not the gateway is a peer like others. */
 static void take_resolver(struct observer *observer, const ln_event *event, bool refused)
 {
-    if (ln_addr_equal(event->dst, &observer->gateway4) ||
-        ln_addr_equal(event->dst, &observer->gateway6)) {
+    if (is_gateway(observer, event->dst)) {
         return;
     }
     struct entry *entry = flow_entry(observer, event, false);
@@ -312,6 +317,7 @@ struct row {
     const struct entry *entry;
     const char *name; /* of the destination; NULL: the peer's address */
     bool suffix;      /* all names below it */
+    bool group;       /* it is a group's name */
     name_order order;
 };
 
@@ -379,6 +385,8 @@ static bool is_hopeless(const struct entry *entry)
 static struct row row_of(const struct observer *observer, const struct entry *entry)
 {
     struct row row = {.entry = entry, .name = name_of(observer, entry)};
+    row.group = !entry->is_lookup && is_gateway(observer, &entry->peer);
+    row.name = row.group ? ln_group_name(LN_GROUP_HOST) : row.name;
     if (is_hopeless(entry)) {
         row.section = HOPELESS;
     } else if (entry->allowed == 0) {
@@ -386,7 +394,7 @@ static struct row row_of(const struct observer *observer, const struct entry *en
     } else if (entry->ingress) {
         row.section = INGRESS;
     } else {
-        row.section = row.name != NULL ? NAMES : ADDRESSES;
+        row.section = row.name != NULL && !row.group ? NAMES : ADDRESSES;
     }
     if (row.name != NULL && row.section != HOPELESS) {
         order_name(row.name, row.order);
@@ -494,7 +502,7 @@ static void put_destination(FILE *out, const struct row *row)
         fprintf(out, "\"%s\"", addr);
     } else if (row->suffix) {
         fprintf(out, "\".%s\"", row->name);
-    } else if (strchr(row->name, '.') == NULL) {
+    } else if (!row->group && strchr(row->name, '.') == NULL) {
         fprintf(out, "lunette.domain(\"%s\")", row->name);
     } else {
         fprintf(out, "\"%s\"", row->name);

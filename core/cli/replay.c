@@ -160,7 +160,9 @@ static int judge_query(struct replay *replay, const struct record *record, ln_de
     if (ret->action == LN_ALLOW && elsewhere) {
         judge_connection(replay, record, false, ret);
     }
-    judge_answer(replay, record, ret);
+    if (!dns_server_is_own_name(record->name)) {
+        judge_answer(replay, record, ret);
+    }
     int r = 0;
     for (size_t i = 0; i < record->n_addresses && ret->action == LN_ALLOW && r == 0; i++) {
         r = pin(replay, record->name, &record->addresses[i]);

@@ -120,7 +120,7 @@ unsigned dns_server_refuses(const char *name, uint16_t type, const char **ret_re
     return DNS_NOERROR;
 }
 
-static bool is_gateway_name(const char *name)
+bool dns_server_is_own_name(const char *name)
 {
     return strcmp(name, "host.lunette.internal") == 0 ||
            strcmp(name, "host.microsandbox.internal") == 0;
@@ -398,7 +398,7 @@ enum dns_step dns_server_query(struct dns_server *server, const struct dns_asker
             return refuse(server, ret_ticket, DNS_NXDOMAIN, &flow, "resolver", dst, ret_len);
         }
     }
-    if (is_gateway_name(query->question.name)) {
+    if (dns_server_is_own_name(query->question.name)) {
         return answer_gateway_name(server, ret_ticket, now_ns, dst, ret_len);
     }
     if (!is_routable(server, query->question.type)) {

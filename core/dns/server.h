@@ -56,6 +56,10 @@ enum dns_step {
  * forwarded, with a stable reason ("refused", "discovery"); DNS_NOERROR for all others. */
 unsigned dns_server_refuses(const char *name, uint16_t type, const char **ret_reason);
 
+/* Whether the gateway's addresses are the answer, with which rebind protection has nothing to do.
+ */
+bool dns_server_is_own_name(const char *name);
+
 /* Takes a query of `len` bytes as it came. `dst` is for a reply, whose length goes to *ret_len.
  *
  * Where the cache has the answer, it is given as if it had just come: the name was judged before,

@@ -123,32 +123,6 @@ function Policy:group(address) end
 ---@field on_frame fun(bytes: string) takes an Ethernet frame for the guest
 ---@field on_event? fun(event: lunette.Event)
 
---- What happened; a field that says nothing is absent.
----@class lunette.Event
----@field kind string "flow_open", "flow_denied", "dns_query", …
----@field time number seconds since 1970
----@field protocol? lunette.Protocol
----@field direction? "egress"|"ingress"
----@field src? string
----@field dst? string
----@field src_port? integer
----@field port? integer
----@field name? string
----@field name_from? "shown"|"resolved" whence a flow's name is
----@field type? string of a DNS query
----@field action? lunette.Action
----@field rule? integer
----@field source? string
----@field reason? string
----@field detail? string for people
----@field addresses? string[] of a DNS answer
----@field count? integer
----@field bytes_out? integer
----@field bytes_in? integer
----@field packets_out? integer
----@field packets_in? integer
----@field lost? integer events lost before this one
-
 ---@class lunette.Gateway
 local Gateway = {}
 

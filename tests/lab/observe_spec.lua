@@ -16,6 +16,7 @@ CURL 'http://[2001:db8:1::40]:8080/'
 bash -c 'exec 3<>/dev/tcp/ssh.example/22; read -r line <&3; echo hello >&3; read -r line <&3'
 bash -c 'exec 3<>/dev/tcp/203.0.113.41/22; read -r line <&3; echo hello >&3; read -r line <&3'
 CURL http://203.0.113.42:4/ || true
+CURL http://host.lunette.internal:8080/
 getent hosts git.example tracker.example alt.example >/dev/null
 getent hosts nowhere.example >/dev/null || true
 /usr/bin/python3 - <<'PY'
@@ -69,6 +70,8 @@ describe("an observed policy", function()
       'lunette.allow("big.example"):udp(9)',
       'lunette.allow("cdn.example"):tcp(80)',
       'lunette.allow("git.example"):udp(9)',
+      'lunette.allow("host"):tcp(8080)',
+      'lunette.allow("host.lunette.internal"):udp(9)',
       'lunette.allow("a.many.example"):udp(9)',
       'lunette.allow("nowhere.example"):udp(9)',
       'lunette.allow("other.example"):tcp(443)',

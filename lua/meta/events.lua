@@ -1,0 +1,78 @@
+---@meta
+--- # Events
+---
+--- `--events FILE` writes one JSON object a line. Names of fields and kinds are stable; later versions may add some.
+--- A field that says nothing is absent. In Lua (`lunette.gateway{ on_event = … }`) they are tables with the same
+--- fields.
+---
+---     flow_open        a connection is allowed; told once its first bytes are judged, where the verdict hangs on them
+---     flow_close       it ended; with its counters
+---     flow_denied      a connection is refused: once, until it was idle for 30 s
+---     dns_query        a query is allowed and answered
+---     dns_denied       a query is refused, or its answer because of a name in it
+---     dns_rebind       an answer is refused because of an address in it
+---     tls_intercepted  TLS is intercepted
+---     tls_bypassed     TLS is passed on untouched
+---     tls_error        an intercepted handshake failed
+---     http_request     a request was judged
+---     secret_used      a placeholder became its value
+---     secret_violation a placeholder was on its way to where it may not go
+---     limit            something was refused for want of room
+---     drop             frames were dropped for what they are
+---     reload           the policy was replaced
+---     handler_error    a policy's function failed; what it was asked about is denied
+---@class lunette.Event
+---
+--- RFC 3339 with milliseconds, UTC. In Lua: seconds since 1970.
+---@field time string|number
+---
+--- One of the kinds above.
+---@field kind string
+---@field protocol? "tcp"|"udp"|"icmpv4"|"icmpv6"
+---
+--- Egress is from the guest.
+---@field direction? "egress"|"ingress"
+---
+--- Who asks, and where to.
+---@field src? string
+---@field src_port? integer
+---@field dst? string
+---@field port? integer
+---
+--- The name asked for in DNS, or a flow's.
+---@field name? string
+---
+--- Whence a flow's name is: the client showed it (TLS SNI, HTTP Host), or the address was resolved from it.
+---@field name_from? "shown"|"resolved"
+---
+--- Of a DNS query: "AAAA".
+---@field type? string
+---@field action? "allow"|"deny"|"reject"
+---
+--- The rule that decided, counted from 1 as `lunette print` does; absent for a default.
+---@field rule? integer
+---
+--- Where that rule is written: "policy.lua:4".
+---@field source? string
+---
+--- Why, as a stable word: rule, default, deny_domain, never, on_connect, handler_error, rebind; or how a flow ended:
+--- done, idle, refused, timeout, reset_by_guest, reset_by_peer, denied.
+---@field reason? string
+---
+--- A sentence for people; of no stable form.
+---@field detail? string
+---
+--- Of dns_query, what the name may be reached at from now on; of dns_rebind, the address that was not given.
+---@field addresses? string[]
+---
+--- Of limit and drop: how many are told by this event.
+---@field count? integer
+---
+--- Payload, from the guest and to it.
+---@field bytes_out? integer
+---@field bytes_in? integer
+---@field packets_out? integer
+---@field packets_in? integer
+---
+--- How many events before this one were lost because the reader was slow.
+---@field lost? integer

@@ -1,0 +1,490 @@
+---@meta
+--- # Policies
+---
+--- A policy is a Lua 5.4 file that returns one table. It runs in a sandbox: base, string, table, math and utf8,
+--- `os.time`, `os.date`, `os.clock`, `env(name)`, and `require` of lunette's own modules and of files beside it. The
+--- name of a preset stands wherever a policy's file does: `none`, `public-only`, `allow-all`, `non-local`;
+--- `lunette print NAME` shows what one expands to.
+---
+--- Every mistake is told with its file, line and field, and nothing starts on a policy that has one. What this
+--- version of lunette cannot enforce, `run` and `serve` refuse by name.
+---
+--- ```lua
+--- local lunette = require "lunette"
+--- return {
+---   rules = {
+---     lunette.deny("10.0.0.5"),                                    -- specific first
+---     lunette.allow("10.0.0.0/8"),
+---     lunette.allow("api.github.com"):tcp(443),
+---     lunette.allow(".internal.example"):tcp("8000-9000"):udp(53),
+---     "allow@public:tcp:443",                                      -- the one-line form
+---     lunette.allow_dns(),
+---   },
+--- }
+--- ```
+---@class lunette.Config
+---
+--- A preset in the place of rules and defaults; an error beside any of them. Default: none.
+---
+--- ```lua
+--- return { policy = "public-only", max_connections = 64 }
+--- ```
+---@field policy? "none"|"public-only"|"allow-all"|"non-local"
+---
+--- Rules, each a chain, a one-line form or a table (see *Rules*). They are tried in order; the first that matches a
+--- flow's direction, protocol, port and destination decides. Lists in the list are taken as if their rules stood
+--- there, so parts of policies can be shared. Default: no rules.
+---
+--- ```lua
+--- return { rules = { lunette.allow { "pypi.org", "files.pythonhosted.org" }:tcp(443), "reject@private" } }
+--- ```
+---@field rules? lunette.RuleLike[]
+---
+--- For connections of the guest, and for DNS queries, that no rule matches. Default: "deny".
+---
+--- ```lua
+--- return { rules = { lunette.deny("private"), lunette.deny("metadata") }, default_egress = "allow" }
+--- ```
+---@field default_egress? "allow"|"deny"|"reject"
+---
+--- For connections to the guest that no rule matches. Default: "allow".
+---
+--- ```lua
+--- return { default_ingress = "deny" }
+--- ```
+---@field default_ingress? "allow"|"deny"|"reject"
+---
+--- What `deny` does on the wire: "drop" answers nothing, "reject" answers as `reject` does (RST, or ICMP
+--- administratively prohibited), so that clients fail at once. Default: "drop".
+---
+--- ```lua
+--- return { deny_mode = "reject" }
+--- ```
+---@field deny_mode? "drop"|"reject"
+---
+--- Names that are denied ahead of all rules: in DNS, along CNAMEs, in what a client shows, and by address.
+--- They widen nothing: what is not denied still needs a rule. Default: none.
+---
+--- ```lua
+--- return { rules = { lunette.allow_dns(), lunette.allow("public") }, deny_domains = { "ads.example" } }
+--- ```
+---@field deny_domains? string[]
+---
+--- The same for a name and everything below it; `.ads.example` and `ads.example` are alike here. Default: none.
+---
+--- ```lua
+--- return { policy = "public-only", deny_domain_suffixes = { "ads.example", ".tracker.example" } }
+--- ```
+---@field deny_domain_suffixes? string[]
+---
+--- Name resolution; see *dns*.
+---@field dns? lunette.Dns
+---
+--- The older spelling of `dns.rebind_protection`, which wins where both are given.
+---
+--- ```lua
+--- return { policy = "public-only", dns_rebind_protection = false }
+--- ```
+---@field dns_rebind_protection? boolean
+---
+--- TLS interception, on where the table is there; see *tls*. Default: off.
+---@field tls? lunette.Tls
+---
+--- Ports of the host's 127.0.0.1 that lead to TCP ports of the guest, through its ingress rules. Default: none.
+---
+--- ```lua
+--- return { ports = { [8080] = 80 } }
+--- ```
+---@field ports? table<integer, integer>
+---
+--- The same with the address to bind, and for UDP; see *port_bindings*. Default: none.
+---@field port_bindings? lunette.PortBinding[]
+---
+--- Where guests' IPv4 addresses come from: slot N has the N-th /30. Default: "172.16.0.0/12".
+---
+--- ```lua
+--- return { ipv4_pool = "10.200.0.0/16" }
+--- ```
+---@field ipv4_pool? string
+---
+--- Where guests' IPv6 addresses come from: slot N has the N-th /64. Default: "fd42:6d73:62::/48".
+---
+--- ```lua
+--- return { ipv6_pool = "fd00:1234::/56" }
+--- ```
+---@field ipv6_pool? string
+---
+--- How many flows may be open at a time; the same as `limits.max_connections`. Default: 4096.
+---
+--- ```lua
+--- return { max_connections = 256 }
+--- ```
+---@field max_connections? integer
+---
+--- Token buckets; see *rate_limit*. Default: none.
+---@field rate_limit? lunette.RateLimit
+---
+--- Values that the guest uses without having them; see *secrets*. Default: none.
+---@field secrets? lunette.Secret[]
+---
+--- What happens when a placeholder is on its way to a host it is not for: "block" resets the flow,
+--- "block-and-log" tells it too, "block-and-terminate" ends the sandbox; or a function that is given what happened
+--- and returns one of these or "pass-placeholder". Default: "block-and-log".
+---
+--- ```lua
+--- return { on_secret_violation = "block-and-terminate" }
+--- ```
+---@field on_secret_violation? "block"|"block-and-log"|"block-and-terminate"|fun(violation: table): string
+---
+--- Whether the host's root certificates are given to the guest. Default: false.
+---
+--- ```lua
+--- return { trust_host_cas = true }
+--- ```
+---@field trust_host_cas? boolean
+---
+--- Databases for rules by country and network; see *geoip*. Default: none.
+---@field geoip? lunette.Geoip
+---
+--- Asked when a connection is set up, after the deny lists and before the rules. It may return "allow", "deny" or
+--- "reject", or nil to leave it to the rules. An error, or too much time, is a denial.
+---
+--- ```lua
+--- return {
+---   policy = "public-only",
+---   on_connect = function(flow)
+---     if flow.flows > 100 then return "reject" end
+---   end,
+--- }
+--- ```
+---@field on_connect? fun(flow: lunette.Flow): "allow"|"deny"|"reject"|nil
+---
+--- Bounds; see *limits*.
+---@field limits? lunette.Limits
+
+--- # Rules
+---
+--- `lunette.allow(DESTINATION)`, `lunette.deny(DESTINATION)` and `lunette.reject(DESTINATION)` begin a chain:
+---
+---     :tcp(PORT, …) :udp(PORT, …)   these ports, "8000-9000" for a range; none given: all
+---     :icmpv4() :icmpv6()           ICMP echo; egress only
+---     :egress() :ingress() :any()   the direction; egress unless said
+---     :when(FUNCTION)               a function of the flow that must return true too
+---     :name(TEXT)                   a label for people
+---
+--- Several protocol calls, or a list of destinations, stand for that many rules one after the other.
+--- `lunette.allow_dns()` allows queries to the gateway's resolver for every name; a rule for a name allows queries for
+--- that name by itself.
+---
+--- The one-line form is ACTION[:DIRECTION]@DESTINATION[:PROTOCOLS[:PORTS]]:
+---
+---     allow@public:tcp:443    deny:ingress@10.0.0.0/8    allow@dns
+---
+--- A destination is one of:
+---
+---     "*"                     everything
+---     "public" "private" "loopback" "link-local" "metadata" "multicast" "host"
+---                             a group: public is what is in no other; host is the gateway and the machine it runs on
+---     "10.0.0.0/8" "1.2.3.4"  a network, an address; of either family
+---     "api.github.com"        that name only, at the addresses that the guest resolved it to
+---     ".github.com"           every name below it, not itself
+---     lunette.domain("db")    a name without a dot
+---     lunette.country("DE"), lunette.continent("EU"), lunette.asn(13335)
+---                             where an address is registered; needs `geoip`
+---
+--- A rule may be a table too, with these fields:
+---@class lunette.RuleTable
+---
+--- ```lua
+--- return { rules = { { action = "allow", destination = "public", protocols = { "tcp" }, ports = { 443, "8000-9000" } } } }
+--- ```
+---@field action "allow"|"deny"|"reject"
+---
+--- In an egress rule the destination is where the guest goes, in an ingress rule it is the peer. Default: "egress".
+---
+--- ```lua
+--- return { rules = { { action = "deny", direction = "ingress", destination = "*", protocol = "tcp", port = 22 } } }
+--- ```
+---@field direction? "egress"|"ingress"|"any"
+---
+--- ```lua
+--- return { rules = { { action = "allow", destination = lunette.asn(13335) } }, geoip = { asn_db = "asn.mmdb" } }
+--- ```
+---@field destination string|lunette.Destination
+---
+--- One protocol; united with `protocols`. Default: any.
+---@field protocol? "tcp"|"udp"|"icmpv4"|"icmpv6"
+---
+--- Several. Default: any.
+---@field protocols? string[]
+---
+--- One port or range; united with `ports`. A rule with ports never matches ICMP. Default: all.
+---@field port? integer|string
+---
+--- Several. Default: all.
+---@field ports? (integer|string)[]
+---
+--- Judges HTTP requests instead of connections: `methods` and `path`, in which `*` is any text. Needs `tls`, or ports
+--- on which plain HTTP is spoken.
+---
+--- ```lua
+--- return { rules = { lunette.allow("api.github.com"):tcp(443):http { methods = { "GET" }, path = "/repos/*" } }, tls = {} }
+--- ```
+---@field http? { methods?: string[], path?: string }
+---
+--- Asked where everything else of the rule matches.
+---
+--- ```lua
+--- return { rules = { lunette.allow("public"):when(function(flow) return flow.group == "public" end) } }
+--- ```
+---@field when? fun(flow: lunette.Flow): boolean
+---
+--- A label for people.
+---@field name? string
+
+--- # dns
+---@class lunette.Dns
+---
+--- Whether answers with addresses that are not public are refused, unless a rule for such an address, without
+--- ports, allows it. Default: true.
+---
+--- ```lua
+--- return { policy = "public-only", dns = { rebind_protection = true } }
+--- ```
+---@field rebind_protection? boolean
+---
+--- Resolvers to ask in the place of the host's: IP, IP:PORT, HOST, HOST:PORT, [v6]:PORT, tried in order. Default:
+--- those of the host's resolv.conf.
+---
+--- ```lua
+--- return { policy = "public-only", dns = { nameservers = { "9.9.9.9", "[2620:fe::fe]:53" } } }
+--- ```
+---@field nameservers? string[]
+---
+--- How long one query may take. Default: 5000.
+---
+--- ```lua
+--- return { policy = "public-only", dns = { query_timeout_ms = 2000 } }
+--- ```
+---@field query_timeout_ms? integer
+---
+--- Whether answers are kept for as long as they live. Default: true.
+---
+--- ```lua
+--- return { policy = "public-only", dns = { cache = false } }
+--- ```
+---@field cache? boolean
+
+--- # tls
+---@class lunette.Tls
+---
+--- Names whose connections are judged and then passed on untouched. Default: none.
+---
+--- ```lua
+--- return { policy = "public-only", tls = { bypass = { "pinned.example", "*.bank.example" } } }
+--- ```
+---@field bypass? string[]
+---
+--- Whether servers' certificates are verified. Default: true.
+---@field verify_upstream? boolean
+---
+--- The same for names that match a pattern.
+---
+--- ```lua
+--- return { policy = "public-only", tls = { verify_upstream_for = { ["*.test.example"] = false } } }
+--- ```
+---@field verify_upstream_for? table<string, boolean>
+---
+--- TCP ports on which TLS is intercepted. Default: { 443 }.
+---@field intercepted_ports? integer[]
+---
+--- Whether UDP to these ports is refused, so that clients fall back from QUIC. Default: true.
+---@field block_quic? boolean
+---
+--- PEM files of the CA that signs what the guest sees; both or neither. Default: one made on first use.
+---@field ca_cert? string
+---@field ca_key? string
+---
+--- PEM files of CAs that servers may be verified against, beside the host's. Default: none.
+---@field upstream_ca_certs? string[]
+---
+--- The same for names that match a pattern.
+---@field upstream_ca_certs_for? table<string, string|string[]>
+
+--- # port_bindings
+---
+--- ```lua
+--- return { port_bindings = { { bind = "127.0.0.1", host_port = 5353, guest_port = 53, protocol = "udp" } } }
+--- ```
+---@class lunette.PortBinding
+---
+--- An address of the host.
+---@field bind string
+---@field host_port integer
+---@field guest_port integer
+---
+--- Default: "tcp".
+---@field protocol? "tcp"|"udp"
+
+--- # rate_limit
+---
+--- Egress is from the guest to the network. Each direction may have two buckets, for bytes and for packets.
+---
+--- ```lua
+--- return { policy = "public-only", rate_limit = { egress = { bandwidth = { size = 1000000, refill_ms = 1000 } } } }
+--- ```
+---@class lunette.RateLimit
+---@field egress? lunette.Rates
+---@field ingress? lunette.Rates
+
+--- # rate_limit.egress, rate_limit.ingress
+---@class lunette.Rates
+---
+--- In bytes.
+---@field bandwidth? lunette.Bucket
+---
+--- In packets.
+---@field packets? lunette.Bucket
+
+--- # rate_limit.egress.bandwidth, …
+---@class lunette.Bucket
+---
+--- How many bytes or packets flow in in `refill_ms`.
+---@field size integer
+---@field refill_ms integer
+---
+--- How many may be saved up beyond that. Default: 0.
+---@field burst? integer
+
+--- # secrets
+---
+--- The guest holds a placeholder. It becomes the value only in requests to `allow_hosts`, over intercepted and
+--- verified TLS.
+---
+--- ```lua
+--- return {
+---   rules = { lunette.allow("api.github.com"):tcp(443) },
+---   tls = {},
+---   secrets = { { env = "GITHUB_TOKEN", from_env = "GITHUB_TOKEN", allow_hosts = { "api.github.com" } } },
+--- }
+--- ```
+---@class lunette.Secret
+---
+--- The guest's variable that holds the placeholder.
+---@field env string
+---
+--- The value itself; or, in its place, one of the three that follow.
+---@field value? string
+---
+--- A variable of lunette's environment.
+---@field from_env? string
+---
+--- A file.
+---@field from_file? string
+---
+--- A command whose output it is.
+---@field command? string|string[]
+---
+--- Names, or patterns such as "*.githubusercontent.com".
+---@field allow_hosts string[]
+---
+--- What the guest sees. Default: made up, with a random end.
+---@field placeholder? string
+---
+--- Where it is put in.
+---@field inject? lunette.Inject
+---
+--- Whether only over TLS. Default: true.
+---@field require_tls? boolean
+---
+--- As `on_secret_violation`, for this one.
+---@field on_violation? string|fun(violation: table): string
+
+--- # secrets[].inject
+---@class lunette.Inject
+---
+--- Default: true.
+---@field headers? boolean
+---
+--- Inside Basic credentials. Default: true.
+---@field basic_auth? boolean
+---
+--- Default: false.
+---@field query? boolean
+---
+--- Default: false.
+---@field body? boolean
+
+--- # geoip
+---
+--- ```lua
+--- return { rules = { lunette.deny(lunette.country("AQ")), lunette.allow("public") }, geoip = { country_db = "country.mmdb" } }
+--- ```
+---@class lunette.Geoip
+---
+--- A MaxMind DB with countries.
+---@field country_db? string
+---
+--- A MaxMind DB with autonomous systems.
+---@field asn_db? string
+
+--- # limits
+---
+--- Bounds of what a guest, its resolvers and its peers can make lunette hold. In ms: milliseconds.
+---
+--- ```lua
+--- return { policy = "public-only", limits = { max_connections = 512, udp_one_way_ms = 10000 } }
+--- ```
+---@class lunette.Limits
+---
+--- Flows in all; of them TCP before its handshake, or holding a first flight: `half_open`, oldest first out.
+--- Default: 4096, 512.
+---@field max_connections? integer
+---@field half_open? integer
+---
+--- Default: 10 s, 75 s, 2 h 4 min; keepalive after 15 min.
+---@field tcp_connect_ms? integer
+---@field tcp_half_open_ms? integer
+---@field tcp_idle_ms? integer
+---@field tcp_keepalive_ms? integer
+---
+--- UDP and ICMP without and with replies. Default: 30 s, 180 s.
+---@field udp_one_way_ms? integer
+---@field udp_two_way_ms? integer
+---
+--- How much of a client's first bytes is looked at for a name, and for how long. Default: 16 KiB, 5 s; of a TLS
+--- ClientHello 64 KiB, 10 s.
+---@field first_flight_bytes? integer
+---@field first_flight_ms? integer
+---@field client_hello_bytes? integer
+---@field client_hello_ms? integer
+---
+--- Datagrams being put together. Default: 64 of 64 KiB, 10 s.
+---@field fragments? integer
+---@field fragment_bytes? integer
+---@field fragment_ms? integer
+---
+--- Names that are remembered, and addresses of each. Default: 4096, 64.
+---@field pin_names? integer
+---@field pin_addresses? integer
+---
+--- Default: 256 queries, 30 s.
+---@field dns_in_flight? integer
+---@field dns_tcp_idle_ms? integer
+---
+--- Answers that are kept, and their size in all. Default: 4096, 4 MiB.
+---@field dns_cache_entries? integer
+---@field dns_cache_bytes? integer
+---
+--- Certificates kept, and how long each is valid, in seconds. Default: 1000, 24 h.
+---@field leaf_certificates? integer
+---@field leaf_valid_s? integer
+---
+--- Default: 64 KiB, 64 KiB, 100.
+---@field http_header_bytes? integer
+---@field h2_header_list_bytes? integer
+---@field h2_streams? integer
+---
+--- For one call of a policy's function. Default: 5 ms, 1000000 instructions.
+---@field handler_ms? integer
+---@field handler_instructions? integer
