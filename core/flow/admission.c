@@ -113,11 +113,11 @@ static ln_event event_of(const struct admission *admission, ln_event_kind kind,
         .kind = kind,
         .protocol = ln_protocol_name(admission_protocol(key->ip_protocol)),
         .direction = ln_direction_name((ln_direction)flow->direction),
-        .src = out ? &key->guest : &key->peer,
+        .src = out ? &key->guest : &flow->caller,
         .dst = out ? &key->peer : &key->guest,
         .src_port = !has_ports(key->ip_protocol) ? 0
                     : out                        ? key->guest_port
-                                                 : key->peer_port,
+                                                 : flow->caller_port,
         .port = !has_ports(key->ip_protocol) ? 0
                 : out                        ? key->peer_port
                                              : key->guest_port,
@@ -141,7 +141,7 @@ void admission_tell_verdict(struct admission *admission, const struct flow *flow
         event.name = name;
         event.name_from = "shown";
     } else if (flow->name == NULL &&
-               ln_pins_names(admission->pins, &flow->key.peer, now_ns, &pinned, 1) == 1) {
+               ln_pins_names(admission->pins, flow_peer(flow), now_ns, &pinned, 1) == 1) {
         event.name = pinned;
         event.name_from = "resolved";
     }

@@ -121,6 +121,11 @@ struct flow *flow_table_oldest(const struct flow_table *table, enum flow_class f
     return flow != NULL && now_ns - flow->used_ns >= idle_ns ? flow : NULL;
 }
 
+const ln_addr *flow_peer(const struct flow *flow)
+{
+    return flow->direction == LN_EGRESS ? &flow->key.peer : &flow->caller;
+}
+
 uint32_t flow_table_live(const struct flow_table *table)
 {
     return table->count - table->lists[FLOW_DENIED].count;

@@ -13,14 +13,18 @@
 #include "lunette/policy.h"
 
 enum flow_class {
-    FLOW_HALF_OPEN, /* TCP before the handshake is complete */
-    FLOW_OPEN,      /* TCP */
-    FLOW_CLOSING,   /* TCP in TIME_WAIT */
-    FLOW_ONE_WAY,   /* UDP and ICMP echo without a reply yet */
-    FLOW_TWO_WAY,   /* UDP and ICMP echo with replies */
-    FLOW_DENIED,    /* refused: remembered so that it is told once */
+    FLOW_HALF_OPEN,    /* TCP before the handshake is complete */
+    FLOW_HALF_OPEN_IN, /* the same of ingress: a guest's own are not to go for a stranger's */
+    FLOW_OPEN,         /* TCP */
+    FLOW_CLOSING,      /* TCP in TIME_WAIT */
+    FLOW_ONE_WAY,      /* UDP and ICMP echo without a reply yet */
+    FLOW_ONE_WAY_IN,   /* the same of ingress */
+    FLOW_TWO_WAY,      /* UDP and ICMP echo with replies */
+    FLOW_DENIED,       /* refused: remembered so that it is told once */
     FLOW_CLASSES
 };
+
+struct publication; /* net/publish.h */
 
 struct flow_key {
     ln_addr guest, peer;
@@ -35,6 +39,11 @@ struct flow {
     uint64_t hash;
     uint8_t flow_class; /* enum flow_class */
     uint8_t direction;  /* ln_direction */
+    /* Ingress: who calls, as it is judged and told (the guest may know it by another address and
+     * port, those of the key), and through which published port. */
+    uint16_t caller_port;
+    ln_addr caller;
+    struct publication *via;
     ln_decision decision;
     char *name; /* that decided, or was shown; owned; NULL: none */
     uint64_t opened_ns, used_ns;
@@ -72,6 +81,8 @@ void flow_table_move(struct flow_table *table, struct flow *flow, enum flow_clas
  * it is. */
 struct flow *flow_table_oldest(const struct flow_table *table, enum flow_class flow_class,
                                uint64_t now_ns, uint64_t idle_ns);
+/* Who is at the other end of a flow, as the policy sees it. */
+const ln_addr *flow_peer(const struct flow *flow);
 /* Flows that count towards max_connections: all but the refused. */
 uint32_t flow_table_live(const struct flow_table *table);
 

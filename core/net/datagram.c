@@ -19,21 +19,22 @@
 #include "base/fail.h"
 #include "net/echo.h"
 #include "net/gateway.h"
+#include "net/publish.h"
 #include "net/relay.h"
 #include "net/slirp.h"
 
 enum {
     HEADERS_MAX = ETH_LEN + IPV6_LEN + UDP_LEN,
-    DATAGRAM_MAX = 65535,
     BURST = 32 /* datagrams of one relay in one go */
 };
 
 /* The way of a flow to its peer. */
 enum way {
-    WAY_SLIRP, /* UDP to the network */
-    WAY_RELAY, /* UDP to the host's loopback */
-    WAY_ECHO,  /* echo requests to the network */
-    WAY_SELF   /* echo requests to the gateway */
+    WAY_SLIRP,     /* UDP to the network */
+    WAY_RELAY,     /* UDP to the host's loopback */
+    WAY_PUBLISHED, /* UDP to whoever called a published port */
+    WAY_ECHO,      /* echo requests to the network */
+    WAY_SELF       /* echo requests to the gateway */
 };
 
 struct datagram {
@@ -42,6 +43,7 @@ struct datagram {
     enum way way;
     struct slirp_port *port;
     struct relay relay;
+    struct publish_route route;
 };
 
 struct datagrams {
@@ -346,6 +348,7 @@ static void close_way(ln_gateway *gw, struct datagram *datagram)
     case WAY_RELAY:
         relay_close(&datagram->relay);
         break;
+    case WAY_PUBLISHED:
     case WAY_ECHO:
     case WAY_SELF:
         break;
@@ -381,7 +384,7 @@ void datagram_destroy(ln_gateway *gw, struct flow *flow, const char *reason)
     struct datagram *datagram = datagram_of(flow);
     admission_tell_close(&gw->admission, flow, reason);
     flow_table_remove(&gw->flows, flow);
-    ln_pins_release(gw->admission.pins, &flow->key.peer, gw->loop.now_ns);
+    ln_pins_release(gw->admission.pins, flow_peer(flow), gw->loop.now_ns);
     close_way(gw, datagram);
     free(flow->name);
     free(datagram);
@@ -391,6 +394,15 @@ void datagram_rejudge(ln_gateway *gw, struct flow *flow)
 {
     struct flow_key key = flow->key;
     ln_decision decision;
+    if (flow->direction == LN_INGRESS) {
+        gateway_judge_call(gw, flow, &flow->decision);
+        if (flow->decision.action != LN_ALLOW) {
+            struct flow call = *flow;
+            datagram_destroy(gw, flow, "reload");
+            gateway_refuse_call(gw, &call);
+        }
+        return;
+    }
     gateway_judge(gw, &key, LN_NAME_NONE, NULL, false, &decision);
     flow->decision = decision;
     if (decision.action != LN_ALLOW) {
@@ -412,6 +424,7 @@ void datagram_expire(ln_gateway *gw)
 {
     const ln_limits *limits = &ln_policy_settings(gw->admission.policy)->limits;
     expire(gw, FLOW_ONE_WAY, limits->udp_one_way_ms);
+    expire(gw, FLOW_ONE_WAY_IN, limits->udp_one_way_ms);
     expire(gw, FLOW_TWO_WAY, limits->udp_two_way_ms);
 }
 
@@ -512,6 +525,11 @@ static int send_out(ln_gateway *gw, struct datagram *datagram, const struct pack
         return slirp_port_send(datagram->port, packet);
     case WAY_RELAY:
         return relay_send(&datagram->relay, payload, packet->payload_len);
+    case WAY_PUBLISHED:
+        if (datagram->flow.flow_class == FLOW_ONE_WAY_IN) {
+            flow_table_move(&gw->flows, &datagram->flow, FLOW_TWO_WAY, gw->loop.now_ns);
+        }
+        return publish_send(datagram->flow.via, &datagram->route, payload, packet->payload_len);
     case WAY_ECHO:
         return echo_send(gw->datagrams->echo, packet);
     case WAY_SELF:
@@ -548,6 +566,50 @@ void datagram_input(ln_gateway *gw, struct flow *flow, const struct packet *pack
     }
     flow->packets_out++;
     flow->bytes_out += packet->payload_len;
+}
+
+/* ---- calls to published ports ---- */
+
+uint8_t *datagram_buffer(ln_gateway *gw)
+{
+    return data_of(gw, true);
+}
+
+/* A datagram of which nobody was told yet. */
+static struct flow *new_call(ln_gateway *gw, const struct flow *call)
+{
+    struct datagram *datagram =
+        gateway_make_room(gw, FLOW_ONE_WAY_IN) ? calloc(1, sizeof(*datagram)) : NULL;
+    if (datagram == NULL) {
+        return NULL;
+    }
+    datagram->gw = gw;
+    datagram->way = WAY_PUBLISHED;
+    datagram->flow = *call;
+    flow_table_add(&gw->flows, &datagram->flow, FLOW_ONE_WAY_IN, gw->loop.now_ns);
+    ln_pins_hold(gw->admission.pins, &call->caller);
+    admission_tell_verdict(&gw->admission, &datagram->flow, NULL, NULL, gw->loop.now_ns);
+    return &datagram->flow;
+}
+
+void datagram_call(ln_gateway *gw, const struct flow *call, const struct publish_route *route,
+                   size_t len)
+{
+    const struct flow_key *key = &call->key;
+    bool v6 = !ln_addr_is_v4(&key->guest);
+    struct flow *flow = flow_table_find(&gw->flows, key);
+    flow = flow != NULL ? flow : new_call(gw, call);
+    if (flow == NULL) {
+        return;
+    }
+    datagram_of(flow)->route = *route;
+    flow->packets_in++;
+    flow->bytes_in += len;
+    flow_table_touch(&gw->flows, flow, gw->loop.now_ns);
+    uint8_t *frame = datagram_buffer(gw) - UDP_LEN - (v6 ? IPV6_LEN : IPV4_LEN) - ETH_LEN;
+    gateway_send_packet(gw, frame,
+                        build_udp(frame, gw->guest_mac, gw->link.gateway_mac, v6, &key->peer,
+                                  key->peer_port, &key->guest, key->guest_port, len));
 }
 
 /* ---- life ---- */

@@ -10,6 +10,7 @@
 #include "net/addressing.h"
 #include "net/dns_upstream.h"
 #include "net/host_socket.h"
+#include "net/publish.h"
 #include "stack/neighbour.h"
 
 enum {
@@ -91,9 +92,6 @@ static bool is_unsupported_rule(const ln_rule *rule)
 static const char *unsupported_field(const ln_policy *policy)
 {
     const ln_settings *settings = ln_policy_settings(policy);
-    if (settings->n_bindings > 0) {
-        return settings->bindings[0].origin;
-    }
     if (settings->egress_bytes.size != 0 || settings->egress_packets.size != 0) {
         return "rate_limit.egress";
     }
@@ -258,6 +256,7 @@ static void tick(struct timer *timer, uint64_t now_ns)
     }
     gateway_forget_refused(gw, false);
     datagram_expire(gw);
+    publish_tick(gw);
     gateway_tell_muffled(gw);
     if (++gw->ticks % GATEWAY_REFRESH_TICKS == 0) {
         (void)look_at_machine(gw);
@@ -296,6 +295,7 @@ static int start(ln_gateway *gw, const ln_config *config, ln_error *reterr)
         return r;
     }
     r = name_service_start(gw, config->resolv_conf, reterr);
+    r = r < 0 ? r : publish_prepare(gw, config->policy, &gw->published, reterr);
     if (r < 0) {
         return r;
     }
@@ -387,6 +387,7 @@ ln_gateway *ln_gateway_free(ln_gateway *gw)
     }
     gw->deaf = true;
     each_flow(gw, end_flow);
+    publish_free(gw->published);
     gateway_tell_muffled(gw);
     name_service_stop(gw);
     datagram_stop(gw);
@@ -456,7 +457,9 @@ static void rejudge(ln_gateway *gw, struct flow *flow)
     if (flow->flow_class == FLOW_DENIED) {
         return; /* by the new policy, a moment ago */
     }
-    if (flow->key.ip_protocol != IPPROTO_TCP) {
+    if (flow->via != NULL && publish_is_withdrawn(flow->via)) {
+        gateway_destroy_flow(gw, flow, "reload");
+    } else if (flow->key.ip_protocol != IPPROTO_TCP) {
         datagram_rejudge(gw, flow);
     } else if (flow->key.peer_port != GATEWAY_PORT_DNS) { /* there, each query is judged */
         tcp_flow_rejudge(gw, flow);
@@ -490,14 +493,21 @@ int ln_gateway_reload(ln_gateway *gw, ln_policy *policy, ln_error *reterr)
         return r;
     }
     struct dns_upstream upstream;
+    struct publication *added;
     r = name_service_prepare(gw, policy, &upstream, reterr);
     if (r < 0) {
+        return r;
+    }
+    r = publish_prepare(gw, policy, &added, reterr);
+    if (r < 0) {
+        dns_upstream_fini(&upstream);
         return r;
     }
     struct fragments *fragments = make_fragments(policy);
     r = fragments == NULL ? -ENOMEM : admission_set_policy(&gw->admission, policy);
     if (r < 0) {
         fragments_free(fragments);
+        publish_free(added);
         dns_upstream_fini(&upstream);
         return fail_with(reterr, r, "out of memory");
     }
@@ -509,7 +519,9 @@ int ln_gateway_reload(ln_gateway *gw, ln_policy *policy, ln_error *reterr)
     name_service_reload(gw, &upstream);
     events_tell(&gw->events, &(ln_event){.kind = LN_EVENT_RELOAD});
     gateway_forget_refused(gw, true);
+    publish_reload(gw, policy, added);
     each_flow(gw, rejudge);
+    publish_forget_withdrawn(gw);
     gateway_wake(gw);
     return 0;
 }

@@ -14,15 +14,17 @@
 #include "packet/packet.h"
 #include "stack/tcp.h"
 
+#define DATAGRAM_MAX            65535u
 #define GATEWAY_PORT_DNS        53u
 #define GATEWAY_DENIED_MAX      1024u            /* refused flows remembered */
 #define GATEWAY_DENIED_NS       (30 * SECOND_NS) /* for how long they must be idle to be forgotten */
 #define GATEWAY_REFRESH_TICKS   10u   /* seconds between looks at the machine's addresses */
 #define GATEWAY_ADVERTISE_TICKS 3600u /* seconds between router advertisements unasked */
 
-struct datagrams;    /* datagram.c's own state */
-struct dns_upstream; /* net/dns_upstream.h */
-struct name_service; /* name_service.c's */
+struct datagrams;     /* datagram.c's own state */
+struct publish_route; /* net/publish.h */
+struct dns_upstream;  /* net/dns_upstream.h */
+struct name_service;  /* name_service.c's */
 
 /* Of one thing that is counted always and told at most once a second. */
 struct muffled {
@@ -66,6 +68,7 @@ struct ln_gateway {
     struct fragments *fragments;
     struct datagrams *datagrams;
     struct name_service *names;
+    struct publication *published;
 
     struct timer tick; /* once a second: expiry */
     uint32_t ticks;
@@ -96,6 +99,10 @@ void gateway_send_icmp_error(ln_gateway *gw, const struct packet *packet, enum i
 
 /* The flow of a packet of the guest: TCP, UDP, or an echo request. */
 struct flow_key gateway_key(const struct packet *packet);
+/* Whether what the guest sends to a port of this number never gets to a flow. */
+bool gateway_is_port_taken(uint16_t port);
+/* Judges a flow of ingress, by who calls. */
+void gateway_judge_call(const ln_gateway *gw, const struct flow *flow, ln_decision *ret);
 /* Judges a flow by its key, egress, with the clock of this turn. */
 void gateway_judge(const ln_gateway *gw, const struct flow_key *key, ln_name_state name_state,
                    const char *claimed, bool claimed_is_host, ln_decision *ret);
@@ -118,6 +125,9 @@ void gateway_bound_half_open(ln_gateway *gw);
  * was shown, or NULL; `reason` overrides the decision's, NULL: that. */
 void gateway_refuse(ln_gateway *gw, const struct flow_key *key, const struct packet *packet,
                     const ln_decision *decision, const char *name, const char *reason);
+/* Refuses a flow of ingress that is not in the table, by flow->decision: remembers and tells it
+ * likewise. */
+void gateway_refuse_call(ln_gateway *gw, const struct flow *flow);
 /* A packet of a flow in FLOW_DENIED. Returns false when the flow may be now: it was forgotten, and
  * the packet is to be taken as a new flow's. */
 bool gateway_refused_again(ln_gateway *gw, struct flow *flow, const struct packet *packet);
@@ -134,6 +144,9 @@ void tcp_flow_input(ln_gateway *gw, struct flow *flow, const struct packet *pack
 void tcp_flow_destroy(ln_gateway *gw, struct flow *flow, const char *reason);
 /* After a reload: replaces flow->decision, and ends the flow when it is denied now. */
 void tcp_flow_rejudge(ln_gateway *gw, struct flow *flow);
+/* A connection to a published port: `flow` says which, by its key, caller, decision (allow) and
+ * `via`. There is no flow of that key. `fd` is the flow's from success on. Returns 0 or -errno. */
+int tcp_flow_call(ln_gateway *gw, const struct flow *flow, int fd);
 /* Goes on with the flows that had more to do than their share of the last turn. */
 void tcp_flow_resume(ln_gateway *gw);
 
@@ -144,6 +157,12 @@ void datagram_stop(ln_gateway *gw);
 /* A datagram or echo request. `flow` as for tcp_flow_input(); when NULL, it is judged here. */
 void datagram_input(ln_gateway *gw, struct flow *flow, const struct packet *packet);
 void datagram_destroy(ln_gateway *gw, struct flow *flow, const char *reason);
+/* A datagram of `len` bytes to a published port, which stand in datagram_buffer(). `flow` as for
+ * tcp_flow_call(), whether or not there is one of that key; `route` is the way back. */
+void datagram_call(ln_gateway *gw, const struct flow *flow, const struct publish_route *route,
+                   size_t len);
+/* DATAGRAM_MAX bytes for what comes in, behind room for all headers. */
+uint8_t *datagram_buffer(ln_gateway *gw);
 void datagram_rejudge(ln_gateway *gw, struct flow *flow);
 /* Once a second. */
 void datagram_expire(ln_gateway *gw);

@@ -33,11 +33,24 @@ void gateway_judge(const ln_gateway *gw, const struct flow_key *key, ln_name_sta
                     flow_table_live(&gw->flows), gw->loop.now_ns, ret);
 }
 
+void gateway_judge_call(const ln_gateway *gw, const struct flow *flow, ln_decision *ret)
+{
+    struct flow_key key = flow->key;
+    key.peer = flow->caller;
+    admission_judge(&gw->admission, &key, LN_INGRESS, LN_NAME_NONE, NULL, false,
+                    flow_table_live(&gw->flows), gw->loop.now_ns, ret);
+}
+
 /* Datagrams that resolve names past lunette, or tell the neighbours who is there. */
 static bool is_local_name(uint16_t port)
 {
     return port == PORT_MDNS || port == PORT_LLMNR || port == PORT_NETBIOS_NAME ||
            port == PORT_NETBIOS_DATAGRAM || port == PORT_DOQ;
+}
+
+bool gateway_is_port_taken(uint16_t port)
+{
+    return port == GATEWAY_PORT_DNS || port == PORT_DHCP || is_local_name(port);
 }
 
 static bool is_dhcp(const ln_gateway *gw, const struct packet *packet)

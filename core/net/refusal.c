@@ -116,25 +116,35 @@ static bool evict(ln_gateway *gw, enum flow_class flow_class)
     return true;
 }
 
-void gateway_bound_half_open(ln_gateway *gw)
+/* Keeps a class of flows that are not open yet below limits.half_open. */
+static void bound(ln_gateway *gw, enum flow_class flow_class)
 {
     const ln_limits *limits = &ln_policy_settings(gw->admission.policy)->limits;
-    if (gw->flows.lists[FLOW_HALF_OPEN].count >= limits->half_open && evict(gw, FLOW_HALF_OPEN)) {
+    if (gw->flows.lists[flow_class].count >= limits->half_open && evict(gw, flow_class)) {
         gateway_over_limit(gw, LIMIT_HALF_OPEN);
     }
+}
+
+void gateway_bound_half_open(ln_gateway *gw)
+{
+    bound(gw, FLOW_HALF_OPEN);
+}
+
+/* The class that makes room for one of `flow_class`: never one of another protocol, nor the guest's
+ * own for a caller's. */
+static bool make_room_by(ln_gateway *gw, enum flow_class flow_class)
+{
+    bool tcp = flow_class == FLOW_HALF_OPEN || flow_class == FLOW_HALF_OPEN_IN;
+    return (tcp && evict(gw, FLOW_CLOSING)) || evict(gw, flow_class);
 }
 
 bool gateway_make_room(ln_gateway *gw, enum flow_class flow_class)
 {
     const ln_limits *limits = &ln_policy_settings(gw->admission.policy)->limits;
-    bool tcp = flow_class == FLOW_HALF_OPEN;
-    if (tcp) {
-        gateway_bound_half_open(gw);
+    if (flow_class != FLOW_ONE_WAY) {
+        bound(gw, flow_class);
     }
-    if (flow_table_live(&gw->flows) < limits->max_connections) {
-        return true;
-    }
-    if (tcp ? evict(gw, FLOW_CLOSING) || evict(gw, FLOW_HALF_OPEN) : evict(gw, FLOW_ONE_WAY)) {
+    if (flow_table_live(&gw->flows) < limits->max_connections || make_room_by(gw, flow_class)) {
         return true;
     }
     gateway_over_limit(gw, LIMIT_CONNECTIONS);
@@ -184,6 +194,20 @@ void gateway_refuse(ln_gateway *gw, const struct flow_key *key, const struct pac
     remember(gw, &flow, name != NULL || reason != NULL);
 }
 
+void gateway_refuse_call(ln_gateway *gw, const struct flow *flow)
+{
+    struct flow *known = flow_table_find(&gw->flows, &flow->key);
+    gateway_drop(gw, DROP_POLICY);
+    if (known != NULL && known->flow_class == FLOW_DENIED && known->direction == LN_INGRESS) {
+        flow_table_touch(&gw->flows, known, gw->loop.now_ns);
+        return;
+    }
+    admission_tell_verdict(&gw->admission, flow, NULL, NULL, gw->loop.now_ns);
+    if (known == NULL) {
+        remember(gw, flow, true);
+    }
+}
+
 /* Whether the policy, or the pins, came to allow a refused flow. */
 static bool may_be_now(ln_gateway *gw, struct refused *refused)
 {
@@ -200,7 +224,8 @@ static bool may_be_now(ln_gateway *gw, struct refused *refused)
 
 bool gateway_refused_again(ln_gateway *gw, struct flow *flow, const struct packet *packet)
 {
-    if (may_be_now(gw, (struct refused *)(void *)flow)) {
+    /* A caller that was refused says nothing about what the guest sends there. */
+    if (flow->direction == LN_INGRESS || may_be_now(gw, (struct refused *)(void *)flow)) {
         gateway_destroy_flow(gw, flow, NULL);
         return false;
     }

@@ -32,6 +32,10 @@
  *   FAR_NONE -> FAR_DIALLING -> FAR_CONNECTED, and back to FAR_NONE between two addresses that are
  *   tried in turn.
  *
+ * A call to a published port (tcp_flow_call()) comes with a host socket that is connected, and was
+ * judged already: it is `passing` and not `watching`. The guest is called; when it refuses, or does
+ * not answer, the caller is reset.
+ *
  * Ends. The endpoint ends by itself, or by tcp_abort(), and says so by closed(), which is the only
  * place where a flow is let go of. The endpoint must not be ended from its own callbacks; what
  * would do so there is left to the next turn (`doom`), which comes at once.
@@ -271,7 +275,7 @@ static void side_closed(struct tcp_far *side, enum tcp_end end)
     timer_cancel(&gw->loop.timers, &f->timer);
     delist(f);
     tcp_first_free(f);
-    ln_pins_release(gw->admission.pins, &f->flow.key.peer, gw->loop.now_ns);
+    ln_pins_release(gw->admission.pins, flow_peer(&f->flow), gw->loop.now_ns);
     f->flow.bytes_out = f->ep.bytes_out;
     f->flow.bytes_in = f->ep.bytes_in;
     if (f->certain) {
@@ -288,7 +292,9 @@ static void side_closed(struct tcp_far *side, enum tcp_end end)
         return;
     }
     flow_table_remove(&gw->flows, &f->flow);
-    if (f->denied) {
+    if (f->denied && f->flow.direction == LN_INGRESS) {
+        gateway_refuse_call(gw, &f->flow);
+    } else if (f->denied) {
         gateway_refuse(gw, &f->flow.key, NULL, &f->flow.decision, f->flow.name, f->reason);
     }
     dispose(f);
@@ -378,21 +384,29 @@ static void refuse_dot(ln_gateway *gw, const struct flow_key *key, const struct 
     gateway_refuse(gw, key, syn, &decision, NULL, "dns_over_tls");
 }
 
+/* A flow without an endpoint; NULL when out of memory. */
+static struct tcp_flow *allocate(ln_gateway *gw, const struct flow *flow)
+{
+    struct tcp_flow *f = calloc(1, sizeof(*f));
+    if (f != NULL) {
+        f->flow = *flow;
+        f->gw = gw;
+        f->side.ops = &side_ops;
+        f->host.fd = f->watch.fd = -1;
+        f->watch.ready = far_ready;
+        f->timer.fire = fire;
+    }
+    return f;
+}
+
 static int make_flow(ln_gateway *gw, const struct flow_key *key, const struct packet *syn,
                      struct tcp_flow **ret)
 {
-    struct tcp_flow *f = calloc(1, sizeof(*f));
+    struct flow flow = {.key = *key, .direction = LN_EGRESS, .packets_out = 1};
+    struct tcp_flow *f = allocate(gw, &flow);
     if (f == NULL) {
         return -ENOMEM;
     }
-    f->flow.key = *key;
-    f->flow.direction = LN_EGRESS;
-    f->flow.packets_out = 1;
-    f->gw = gw;
-    f->side.ops = &side_ops;
-    f->host.fd = f->watch.fd = -1;
-    f->watch.ready = far_ready;
-    f->timer.fire = fire;
     if (tcp_accept(&f->ep, &gw->tcp, &f->side, syn) < 0) {
         free(f);
         return -ENOMEM;
@@ -441,6 +455,36 @@ static void open_flow(ln_gateway *gw, const struct packet *syn)
     }
 }
 
+int tcp_flow_call(ln_gateway *gw, const struct flow *flow, int fd)
+{
+    const struct flow_key *key = &flow->key;
+    struct tcp_address address = {.guest = key->guest,
+                                  .peer = key->peer,
+                                  .guest_port = key->guest_port,
+                                  .peer_port = key->peer_port};
+    struct tcp_flow *f = allocate(gw, flow);
+    if (f == NULL) {
+        return -ENOMEM;
+    }
+    f->host.fd = fd; /* the SYN offers a window */
+    int r = loop_watch(&gw->loop, &f->watch, fd, HOST_SOCKET_EVENTS);
+    if (r == 0) {
+        r = tcp_connect(&f->ep, &gw->tcp, &f->side, &address);
+    }
+    if (r < 0) {
+        loop_unwatch(&gw->loop, &f->watch);
+        free(f);
+        return r;
+    }
+    f->far = FAR_CONNECTED;
+    f->certain = f->passing = true;
+    host_socket_connected(&f->host, tcp_flow_limits(f)->tcp_keepalive_ms / 1000, gw->peek_offset);
+    flow_table_add(&gw->flows, &f->flow, FLOW_HALF_OPEN_IN, gw->loop.now_ns);
+    ln_pins_hold(gw->admission.pins, &f->flow.caller);
+    tcp_flow_tell_open(f);
+    return 0;
+}
+
 static bool is_new_syn(const struct packet *p)
 {
     return (p->tcp_flags & (TCP_SYN | TCP_ACK | TCP_RST | TCP_FIN)) == TCP_SYN;
@@ -483,6 +527,14 @@ void tcp_flow_rejudge(ln_gateway *gw, struct flow *flow)
 {
     struct tcp_flow *f = (struct tcp_flow *)(void *)flow;
     if (f->ep.state == TCP_TIME_WAIT) {
+        return;
+    }
+    if (flow->direction == LN_INGRESS) {
+        gateway_judge_call(gw, flow, &flow->decision);
+        if (flow->decision.action != LN_ALLOW) {
+            f->denied = true;
+            tcp_abort(&f->ep);
+        }
         return;
     }
     ln_name_state known = f->watching          ? LN_NAME_UNKNOWN

@@ -315,6 +315,7 @@ int tcp_connect(struct tcp_endpoint *ep, struct tcp_link *link, struct tcp_far *
     ep->guest_port = address->guest_port;
     ep->peer_port = address->peer_port;
     ep->v6 = !ln_addr_is_v4(&address->guest);
+    ep->mss = tcp_own_mss(ep); /* until the guest has said its own */
     int r = begin(ep, link, far);
     if (r == 0) {
         shake(ep, TCP_SYN_SENT);

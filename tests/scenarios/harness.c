@@ -89,6 +89,21 @@ static ln_value rule_value(struct arena *arena, const char *line)
     return rule;
 }
 
+/* "publish udp 127.0.0.1 5353 53" as the binding it stands for. */
+static ln_value binding_value(struct arena *arena, const char *line)
+{
+    static const char *const fields[] = {"protocol", "bind", "host_port", "guest_port"};
+    ln_value binding = table_value(arena, 4);
+    for (size_t i = 0; i < 4; i++) {
+        line += strcspn(line, " ") + 1;
+        size_t len = strcspn(line, " ");
+        const char *word = arena_strndup(arena, line, len);
+        set_entry(arena, binding.table, fields[i], strlen(fields[i]),
+                  i < 2 ? string_value(arena, word, len) : scalar_value(arena, word));
+    }
+    return binding;
+}
+
 ln_policy *policy_of(const char *const *lines)
 {
     struct arena arena = {0};
@@ -100,7 +115,10 @@ ln_policy *policy_of(const char *const *lines)
     for (size_t i = 0; lines[i] != NULL; i++) {
         const char *equals = strchr(lines[i], '=');
         const char *dot = strchr(lines[i], '.');
-        if (equals == NULL) {
+        if (strncmp(lines[i], "publish ", 8) == 0) {
+            struct value_table *bindings = table_at(&arena, &config, "port_bindings", 13, room);
+            bindings->items[bindings->n_items++] = binding_value(&arena, lines[i]);
+        } else if (equals == NULL) {
             struct value_table *rules = table_at(&arena, &config, "rules", 5, room);
             rules->items[rules->n_items++] = rule_value(&arena, lines[i]);
         } else if (strncmp(lines[i], "deny_domain", 11) == 0) {
