@@ -42,16 +42,15 @@ void host_socket_connected(struct host_socket *s, uint32_t keepalive_s, bool pee
 /* Writes what fits. Returns how many bytes (0: full), or -errno. */
 ssize_t host_socket_write(const struct host_socket *s, const uint8_t *data, size_t len);
 /* How many bytes writes of about `segment` bytes each would take now, rather less than more.
- * *ret_crowded: the socket is far
- * from writable, and tells that it is again, and lets its buffer grow, only if it is watched anew.
- */
+ * *ret_crowded: the socket is far from writable, and tells that it is again, and lets its buffer
+ * grow, only if it is watched anew. */
 size_t host_socket_space(const struct host_socket *s, uint32_t segment, bool *ret_crowded);
 /* What to watch the descriptor for, and what to do with each report, before anything else. */
 #define HOST_SOCKET_EVENTS (EPOLLIN | EPOLLPRI | EPOLLOUT | EPOLLRDHUP | EPOLLET)
 void host_socket_event(struct host_socket *s, uint32_t events);
 /* Copies up to `len` bytes from `offset` bytes into what was received. Returns how many, 0 at the
- * end of the stream, -EAGAIN when there are none, or another -errno. `scratch`
- * may be NULL with SO_PEEK_OFF. */
+ * end of the stream, -EAGAIN when there are none, or another -errno. `scratch` may be NULL with
+ * SO_PEEK_OFF. */
 ssize_t host_socket_peek(struct host_socket *s, size_t offset, uint8_t *dst, size_t len,
                          uint8_t *scratch);
 /* Drops the first `len` bytes received, which were peeked at before. */
