@@ -24,6 +24,7 @@ extern const struct command command_check;
 extern const struct command command_match;
 extern const struct command command_print;
 extern const struct command command_replay;
+extern const struct command command_repl;
 extern const struct command command_run;
 extern const struct command command_serve;
 extern const struct command command_test;

@@ -152,9 +152,10 @@ static int tools_tell(lua_State *L)
 void lua_tools_push_module(lua_State *L, const char *name, bool machine)
 {
     static const luaL_Reg functions[] = {
-        {"query", tools_query}, {"refusal", tools_refusal}, {"reason", tools_reason},
-        {"miss", tools_miss},   {"write", tools_write},     {"tell", tools_tell},
-        {NULL, NULL},
+        {"query", tools_query},      {"refusal", tools_refusal},
+        {"reason", tools_reason},    {"miss", tools_miss},
+        {"write", tools_write},      {"tell", tools_tell},
+        {"compile", making_compile}, {NULL, NULL},
     };
     lua_pushcfunction(L, sandbox_require);
     lua_pushliteral(L, "lunette.core");

@@ -8,6 +8,7 @@
 /* Pushes the module `name` of lunette's, after adding to lunette.core:
  *   load(path)                 a policy or preset as an object, or nil and its problems; the group
  *                              `host` is the gateway at slot 0 and, with `machine`, this machine
+ *   compile                    as for other programs
  *   query(text)                a question as `lunette match` reads it: { dns=, type= } or the
  *                              fields of policy:evaluate(), `name` for a name; or nil and what is
  *                              wrong

@@ -71,7 +71,7 @@ end
 local function call_site()
   local path, line = core.here()
   local source
-  local file = path and io.open(path, "rb")
+  local file = path and io and io.open(path, "rb")
   if file then
     source = file:read("a")
     file:close()
@@ -107,6 +107,6 @@ end
 --- gw:dispatch() when it is readable and after frames were put in.
 ---@param options lunette.GatewayOptions
 ---@return lunette.Gateway
-function M.gateway(options) return core.gateway(options) end
+M.gateway = core.gateway
 
 return M

@@ -18,6 +18,7 @@
 local core = require "lunette.core"
 local locate = require "lunette.locate"
 local presets = require "lunette.presets"
+local questions = require "lunette.questions"
 
 local M = {}
 
@@ -45,9 +46,8 @@ local STOP = {} -- raised where what went wrong is recorded already
 ---@field source string
 ---@field options table<string, any> tap, junit, coverage, min_coverage, bench, terminal
 ---@field state lunette.TestState
----@field policy? lunette.Policy
----@field coverage? lunette.Coverage of that policy
----@field pins table<string, string[]>
+---@field asking? lunette.Asking
+---@field coverage? lunette.Coverage of the policy that is asked
 ---@field titles string[]
 ---@field junit string[] the cases of this file
 local Run = {}
@@ -143,41 +143,19 @@ function Run:use(file)
     state.policies[#state.policies + 1] = path
     state.coverage[path] = { rules = #policy, hits = {} }
   end
-  self.policy, self.coverage, self.pins = policy, state.coverage[path], {}
+  self.asking, self.coverage = questions.ask(policy), state.coverage[path]
   return policy
 end
 
---- The policy in use: unless one was chosen, the one beside the test file.
+--- Asks the policy in use: unless one was chosen, the one beside the test file.
+---@return lunette.Asking
 function Run:current()
-  if not self.policy then
+  if not self.asking then
     local beside = self.path:match("([^/]*)_test%.lua$")
     if not beside then error('say policy("FILE"): the name of this file does not tell the policy\'s', 0) end
     self:use(beside .. ".lua")
   end
-  return self.policy
-end
-
---- A name as the key of a table.
-local function canonical(name) return (name:lower():gsub("%.$", "")) end
-
---- Adds pins; returns what undoes that.
-function Run:add_pins(pins)
-  local policy, before = self:current(), {}
-  for name, addresses in pairs(pins) do
-    if type(addresses) ~= "table" then addresses = { addresses } end
-    policy:pin(name, addresses)
-    name = canonical(name)
-    before[name] = self.pins[name] or false
-    local all = table.move(self.pins[name] or {}, 1, #(self.pins[name] or {}), 1, {})
-    self.pins[name] = table.move(addresses, 1, #addresses, #all + 1, all)
-  end
-  return function()
-    for name, addresses in pairs(before) do
-      policy:unpin(name)
-      if addresses then policy:pin(name, addresses) end
-      self.pins[name] = addresses or nil
-    end
-  end
+  return self.asking
 end
 
 -- ---- cases ----
@@ -204,91 +182,20 @@ local function question_of(case, common, of_names)
   return question
 end
 
---- What a question is about, as `lunette match` writes it.
-local function describe(question, address)
-  if question.dns then return ("dns %s %s"):format(question.dns, question.type or "A") end
-  local direction, protocol = question.direction or "egress", question.protocol or "tcp"
-  local peer = tostring(address or question.name)
-  local port = question.port and tostring(question.port)
-  local text
-  if not port then
-    text = ("%s %s %s"):format(direction, protocol, peer)
-  elseif direction == "ingress" then
-    text = ("%s %s %s -> %s"):format(direction, protocol, peer, port)
-  else
-    text = ("%s %s %s:%s"):format(direction, protocol, peer:find(":") and "[" .. peer .. "]" or peer, port)
-  end
-  if question.name and address then text = ("%s (%s)"):format(text, question.name) end
-  return question.sni and ("%s, sni %s"):format(text, question.sni) or text
-end
-
---- Counts what decided. Returns the verdict.
-function Run:verdict(decision, question, what)
-  local direction = question.direction or "egress"
-  local decider = decision.rule or decision.reason == "default" and direction
-  if decider then self.coverage.hits[decider] = (self.coverage.hits[decider] or 0) + 1 end
-  return { action = decision.action, what = what, reason = core.reason(self.policy, direction, decision) }
-end
-
-function Run:measure(question, what)
+function Run:measure(verdict)
   if not self.options.bench then return end
-  local bench, ns = self.state.bench, self.policy:measure(question, BENCH_ROUNDS)
+  local bench, ns = self.state.bench, self.asking.policy:measure(verdict.asked, BENCH_ROUNDS)
   bench.cases, bench.ns = bench.cases + 1, bench.ns + ns
-  if ns > bench.slowest then bench.slowest, bench.slowest_case = ns, what end
+  if ns > bench.slowest then bench.slowest, bench.slowest_case = ns, verdict.what end
 end
 
---- A DNS query: what the policy says, unless none has a say in it.
-function Run:judge_dns(question)
-  local what = describe(question)
-  local refusal = core.refusal(question.dns, question.type or "A")
-  if refusal then return { action = "deny", what = what, reason = refusal } end
-  local asked = { name = question.dns, type = question.type, protocol = question.protocol }
-  self:measure(asked, what)
-  return self:verdict(self.policy:evaluate_dns(asked), question, what)
-end
-
-function Run:judge_address(question, address)
-  local asked = {}
-  for key, value in pairs(question) do asked[key] = value end
-  asked.name, asked.address = nil, address
-  local what = describe(question, address)
-  self:measure(asked, what)
-  return self:verdict(self.policy:evaluate(asked), question, what)
-end
-
---- A public address (RFC 5737, RFC 3849) that nothing is pinned to.
-function Run:free_address(protocol)
-  local used = {}
-  for _, addresses in pairs(self.pins) do
-    for _, address in ipairs(addresses) do used[address] = true end
-  end
-  for i = 1, 254 do
-    local address = (protocol == "icmpv6" and "2001:db8::%x" or "192.0.2.%d"):format(i)
-    if not used[address] then return address end
-  end
-  error("too many addresses of 192.0.2.0/24 are pinned", 0)
-end
-
---- The verdicts on a question: one for each address that it is about.
+--- The verdicts on a question. Counts what decided.
 function Run:judge(question)
-  self:current()
-  local name = question.name
-  if question.dns then return { self:judge_dns(question) } end
-  if not name then return { self:judge_address(question, question.address) } end
-  local addresses, undo = self.pins[canonical(name)], nil
-  if question.address then
-    addresses = { question.address }
-    undo = self:add_pins { [name] = addresses }
-  elseif not addresses then
-    local resolved = self:judge_dns { dns = name }
-    if resolved.action ~= "allow" then return { resolved } end
-    addresses = { self:free_address(question.protocol) }
-    undo = self:add_pins { [name] = addresses }
-  end
-  local verdicts = {}
-  for i, address in ipairs(addresses) do verdicts[i] = self:judge_address(question, address) end
-  if undo then undo() end
-  return verdicts
+  local hits = self.coverage.hits
+  return self.asking:judge(question, function(verdict)
+    if verdict.decider then hits[verdict.decider] = (hits[verdict.decider] or 0) + 1 end
+    if verdict.asked then self:measure(verdict) end
+  end)
 end
 
 ---@alias lunette.Expected { text: string, [string]: true }
@@ -305,6 +212,7 @@ end
 ---@param place string
 ---@param find_place fun(): string the same, more exactly
 function Run:check(question, expected, place, find_place)
+  self:current()
   for _, verdict in ipairs(self:judge(question)) do
     if not expected[verdict.action] then
       self:record(("expected %s, came %s"):format(expected.text, verdict.action), find_place(), verdict.what,
@@ -312,7 +220,7 @@ function Run:check(question, expected, place, find_place)
       return
     end
   end
-  self:record(nil, place, describe(question, question.address))
+  self:record(nil, place, questions.describe(question, question.address))
 end
 
 --- A function such as allows{}.
@@ -353,7 +261,7 @@ function Run:test(title, body)
 end
 
 function Run:with_pins(pins, body)
-  local undo = self:add_pins(pins)
+  local undo = self:current():add_pins(pins)
   if not body then return end
   local ok, problem = xpcall(body, located)
   undo()
@@ -371,7 +279,7 @@ function Run:globals()
     policy = function(file) return self:use(file) end,
     pin = function(name, ...)
       local addresses = ...
-      self:add_pins { [name] = type(addresses) == "table" and addresses or { ... } }
+      self:current():add_pins { [name] = type(addresses) == "table" and addresses or { ... } }
     end,
     with_pins = function(pins, body) self:with_pins(pins, body) end,
     test = function(title, body) self:test(title, body) end,
@@ -423,8 +331,8 @@ end
 ---@return string the state
 function M.run(path, source, options, carried)
   local state = restore(carried)
-  local self = setmetatable({ path = path, source = source, options = options, state = state, pins = {}, titles = {},
-    junit = {} }, Run)
+  local self = setmetatable(
+    { path = path, source = source, options = options, state = state, titles = {}, junit = {} }, Run)
   local passed, failed, broken = state.passed, state.failed, state.broken
   self:run()
   self:erase_progress()

@@ -68,20 +68,28 @@ local function quote(word) return "'" .. tostring(word):gsub("'", "'\\''") .. "'
 ---@field out string
 ---@field err string
 
---- Runs the program `lunette`. A table before the arguments holds variables for its environment.
----@param ... string|table<string, string>
+--- Runs the program `lunette`. A table before the arguments holds variables for its environment; its item
+--- 1, where there is one, is what stands on stdin.
+---@param ... string|table<string|integer, string>
 ---@return support.Result
 function M.lunette(...)
   local arguments = { ... }
+  local directory, input = M.directory(), "/dev/null"
   local words = { "env" }
   if type(arguments[1]) == "table" then
-    for name, value in pairs(table.remove(arguments, 1)) do words[#words + 1] = quote(name .. "=" .. value) end
+    for name, value in pairs(table.remove(arguments, 1)) do
+      if name == 1 then
+        input = directory .. "/in"
+        M.write(input, value)
+      else
+        words[#words + 1] = quote(name .. "=" .. value)
+      end
+    end
   end
   words[#words + 1] = quote(M.build .. "/lunette")
   for _, word in ipairs(arguments) do words[#words + 1] = quote(word) end
-  local directory = M.directory()
   local out, err = directory .. "/out", directory .. "/err"
-  local _, _, status = os.execute(("%s >%s 2>%s </dev/null"):format(table.concat(words, " "), out, err))
+  local _, _, status = os.execute(("%s >%s 2>%s <%s"):format(table.concat(words, " "), out, err, input))
   local function read(path)
     local file = assert(io.open(path, "rb"))
     local text = file:read("a")
