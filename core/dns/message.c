@@ -145,6 +145,14 @@ bool dns_name_equal(const uint8_t *a, size_t a_len, const uint8_t *b, size_t b_l
     return true;
 }
 
+bool dns_name_is_at_or_below(const char *name, const char *apex)
+{
+    size_t len = strlen(name);
+    size_t apex_len = strlen(apex);
+    return len >= apex_len && strcmp(name + len - apex_len, apex) == 0 &&
+           (len == apex_len || name[len - apex_len - 1] == '.');
+}
+
 /* ---- reading ---- */
 
 void dns_header_read(struct reader *r, struct dns_header *ret)

@@ -157,6 +157,9 @@ size_t dns_name_from_text(const char *text, uint8_t dst[DNS_NAME_WIRE_MAX]);
 /* Whether two uncompressed wire names are equal without case (RFC 4343). */
 bool dns_name_equal(const uint8_t *a, size_t a_len, const uint8_t *b, size_t b_len);
 
+/* Whether a canonical name is `apex` or below it. */
+bool dns_name_is_at_or_below(const char *name, const char *apex);
+
 /* "AAAA", or "TYPE1234" (RFC 3597 section 5) put into `dst`. */
 const char *dns_type_name(uint16_t type, char dst[DNS_TYPE_TEXT_MAX]);
 /* The type of that name, case aside, or of "TYPE65534" (RFC 3597 section 5). Returns whether there

@@ -92,19 +92,11 @@ static bool is_meta(uint16_t type)
     return type == DNS_TYPE_OPT || (type >= 249 && type <= 255);
 }
 
-static bool is_at_or_below(const char *name, const char *apex)
-{
-    size_t len = strlen(name);
-    size_t apex_len = strlen(apex);
-    return len >= apex_len && strcmp(name + len - apex_len, apex) == 0 &&
-           (len == apex_len || name[len - apex_len - 1] == '.');
-}
-
 /* Mozilla's canary, and discovery of designated resolvers (RFC 9462). */
 static bool is_discovery(const char *name)
 {
-    return is_at_or_below(name, "use-application-dns.net") ||
-           is_at_or_below(name, "_dns.resolver.arpa");
+    return dns_name_is_at_or_below(name, "use-application-dns.net") ||
+           dns_name_is_at_or_below(name, "_dns.resolver.arpa");
 }
 
 unsigned dns_server_refuses(const char *name, uint16_t type, const char **ret_reason)

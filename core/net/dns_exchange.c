@@ -8,14 +8,20 @@
  * again.
  *
  * An answer counts when id, question and form are right; anything else is passed over, and after
- * STRAYS_MAX of that the socket is closed, because somebody is guessing. A server fails when it
- * cannot be reached (ICMP errors arrive on the connected socket): then the next is asked at once.
- * Whatever a server says, SERVFAIL included, is an answer. */
+ * STRAYS_MAX of that the socket is closed, because somebody is guessing. Over UDP the letters of
+ * the question have a random case, which an answer has to repeat. There are servers that do not:
+ * what is right but for the case is not taken as an answer, but the server is asked again, in lower
+ * case, with another port and id, so that nobody gains by feigning it; and after CASE_TRIES of that
+ * in a row in lower case only. Likewise one that answers FORMERR is asked again without EDNS, and
+ * if that helps, without EDNS only. A server fails when it cannot be reached (ICMP errors arrive on
+ * the connected socket): then the next is asked at once. Whatever a server says, SERVFAIL included,
+ * is an answer. */
 #include "net/dns_upstream.h"
 
 #include <errno.h>
 #include <netinet/in.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -23,7 +29,7 @@
 #include "base/bytes.h"
 #include "net/sockaddr.h"
 
-enum { ROUNDS = 2, STRAYS_MAX = 64, DATAGRAMS_A_TURN = 16, LENGTH = 2 };
+enum { ROUNDS = 2, STRAYS_MAX = 64, CASE_TRIES = 3, DATAGRAMS_A_TURN = 16, LENGTH = 2 };
 
 /* ---- sockets ---- */
 
@@ -154,13 +160,56 @@ static void fire(struct timer *timer, uint64_t now_ns)
     }
 }
 
+/* ---- what is asked, and what was learned ---- */
+
+/* Draws what an answer has to repeat. */
+static void draw(struct dns_try *try)
+{
+    const struct host_services *services = &try->exchange->upstream->loop->services;
+    uint8_t bytes[sizeof(try->id) + sizeof(try->case_bits)];
+    services->random(services->user, bytes, sizeof(bytes));
+    try->id = get_be16(bytes);
+    memcpy(try->case_bits, bytes + sizeof(try->id), sizeof(try->case_bits));
+}
+
+/* The query as this server gets it. */
+static size_t write_query(const struct dns_try *try, uint8_t dst[DNS_SMALL_MAX])
+{
+    size_t len = dns_query_write(try->exchange->query, try->id, dst);
+    if (try->mixed) {
+        dns_query_mix_case(dst, len, try->case_bits);
+    }
+    return try->server.no_edns ? dns_query_strip_edns(dst, len) : len;
+}
+
+static bool is_same_server(const struct nameserver *a, const struct nameserver *b)
+{
+    return ln_addr_equal(&a->addr, &b->addr) && a->port == b->port && a->scope_id == b->scope_id;
+}
+
+/* Remembers what had to be done to get this answer, for further questions. */
+static void learn(const struct dns_try *try, const uint8_t *answer)
+{
+    struct dns_upstream *upstream = try->exchange->upstream;
+    bool is_formerr = (answer[3] & DNS_FLAG_RCODE) == DNS_FORMERR;
+    for (size_t z = 0; z < upstream->n_zones; z++) {
+        struct nameservers *servers = &upstream->zones[z].servers;
+        for (size_t i = 0; i < servers->n; i++) {
+            if (is_same_server(&servers->at[i], &try->server)) {
+                servers->at[i].no_edns = try->server.no_edns && !is_formerr;
+                servers->at[i].other_case = try->server.other_case;
+            }
+        }
+    }
+}
+
 /* ---- TCP (RFC 7766) ---- */
 
 /* Sends what is left of the query. Returns 0 or a negative errno. */
 static int tcp_send(struct dns_try *try)
 {
     uint8_t query[LENGTH + DNS_SMALL_MAX];
-    size_t len = dns_query_write(try->exchange->query, try->id, query + LENGTH);
+    size_t len = write_query(try, query + LENGTH);
     put_be16(query, (uint16_t)len);
     len += LENGTH;
     while (try->sent < len) {
@@ -225,6 +274,7 @@ static void tcp_ready(struct watch *watch, uint32_t events)
 static int start_tcp(struct dns_try *try)
 {
     try->tcp = true;
+    try->mixed = false; /* nobody can forge unseen what comes over a connection */
     return open_try(try, SOCK_STREAM, EPOLLIN | EPOLLOUT, tcp_ready);
 }
 
@@ -243,6 +293,57 @@ static void udp_truncated(struct dns_try *try, size_t len)
     }
 }
 
+/* What a datagram is. */
+enum verdict { STRAY, ANSWER, OTHER_CASE, NO_EDNS };
+
+static enum verdict verdict_of(const struct dns_try *try, const uint8_t *msg, size_t len,
+                               uint16_t *ret_flags)
+{
+    uint8_t query[DNS_SMALL_MAX];
+    if (!try->server.no_edns && dns_answer_is_formerr(try->id, msg, len)) {
+        return NO_EDNS;
+    }
+    if (!dns_answer_matches(&try->exchange->query->question, try->id, msg, len, ret_flags)) {
+        return STRAY;
+    }
+    if (!try->mixed) {
+        return ANSWER;
+    }
+    write_query(try, query);
+    return dns_answer_repeats_case(query, msg, len) ? ANSWER : OTHER_CASE;
+}
+
+static void udp_answered(struct dns_try *try, size_t len, uint16_t flags)
+{
+    const uint8_t *datagram = try->exchange->upstream->datagram;
+    if (try->mixed) {
+        try->server.other_case = 0;
+    }
+    learn(try, datagram);
+    if ((flags & DNS_FLAG_TC) != 0) {
+        udp_truncated(try, len);
+    } else {
+        succeed(try, datagram, len);
+    }
+}
+
+/* Asks the same server again, as another question; each of the two ways at most once. */
+static void ask_otherwise(struct dns_try *try, enum verdict verdict)
+{
+    if (verdict == NO_EDNS) {
+        try->server.no_edns = true;
+    } else {
+        try->server.other_case++;
+        try->mixed = false;
+    }
+    close_try(try);
+    draw(try);
+    try->asked = false;
+    if (ask(try) < 0) {
+        give_up(try);
+    }
+}
+
 static void udp_ready(struct watch *watch, uint32_t events)
 {
     struct dns_try *try =
@@ -254,14 +355,14 @@ static void udp_ready(struct watch *watch, uint32_t events)
         if (n < 0 && errno == EAGAIN) {
             return;
         }
-        uint16_t flags;
-        if (n >= 0 && dns_answer_matches(&try->exchange->query->question, try->id, datagram,
-                                         (size_t)n, &flags)) {
-            if ((flags & DNS_FLAG_TC) != 0) {
-                udp_truncated(try, (size_t)n);
-            } else {
-                succeed(try, datagram, (size_t)n);
-            }
+        uint16_t flags = 0;
+        enum verdict verdict = n < 0 ? STRAY : verdict_of(try, datagram, (size_t)n, &flags);
+        if (verdict == ANSWER) {
+            udp_answered(try, (size_t)n, flags);
+            return;
+        }
+        if (verdict != STRAY) {
+            ask_otherwise(try, verdict);
             return;
         }
         if (n < 0 || ++try->strays == STRAYS_MAX) {
@@ -283,7 +384,7 @@ static int ask(struct dns_try *try)
         return r;
     }
     uint8_t query[DNS_SMALL_MAX];
-    size_t len = dns_query_write(try->exchange->query, try->id, query);
+    size_t len = write_query(try, query);
     /* A full buffer loses the datagram, as a network might. */
     bool sent =
         send(try->watch.fd, query, len, MSG_NOSIGNAL) >= 0 || errno == EAGAIN || errno == ENOBUFS;
@@ -307,10 +408,15 @@ static int start(struct dns_exchange *ex)
 
 static void add_try(struct dns_exchange *ex, const struct nameserver *server, bool tcp)
 {
-    const struct host_services *services = &ex->upstream->loop->services;
     struct dns_try *try = &ex->tries[ex->n_tries++];
-    *try = (struct dns_try){.watch = {.fd = -1}, .exchange = ex, .server = *server, .tcp = tcp};
-    services->random(services->user, (uint8_t *)&try->id, sizeof(try->id));
+    *try = (struct dns_try){
+        .watch = {.fd = -1},
+        .exchange = ex,
+        .server = *server,
+        .tcp = tcp,
+        .mixed = !tcp && server->other_case < CASE_TRIES,
+    };
+    draw(try);
 }
 
 static void prepare(struct dns_exchange *ex, struct dns_upstream *upstream,
@@ -322,13 +428,28 @@ static void prepare(struct dns_exchange *ex, struct dns_upstream *upstream,
     ex->n_tries = 0;
 }
 
+/* Those of the longest zone that the name is in. */
+static const struct nameservers *servers_for(const struct dns_upstream *upstream, const char *name)
+{
+    size_t best = 0;
+    for (size_t i = 1; i < upstream->n_zones; i++) {
+        const char *zone = upstream->zones[i].name;
+        if (dns_name_is_at_or_below(name, zone) &&
+            strlen(zone) > strlen(upstream->zones[best].name)) {
+            best = i;
+        }
+    }
+    return &upstream->zones[best].servers;
+}
+
 int dns_exchange_start(struct dns_exchange *ex, struct dns_upstream *upstream,
                        const struct dns_query *query, dns_done_fn *done)
 {
     prepare(ex, upstream, query, done);
     ex->named = false;
-    for (size_t i = 0; i < upstream->servers.n; i++) {
-        add_try(ex, &upstream->servers.at[i], false);
+    const struct nameservers *servers = servers_for(upstream, query->question.name);
+    for (size_t i = 0; i < servers->n; i++) {
+        add_try(ex, &servers->at[i], false);
     }
     return start(ex);
 }

@@ -57,9 +57,8 @@ static void lookup_start(struct lookup *lookup, struct dns_upstream *resolvers, 
     lookup->why = lookup->going ? NULL : "no nameserver can be reached";
 }
 
-static void add_server(struct dns_upstream *upstream, const ln_addr *addr, uint16_t port)
+static void add_server(struct nameservers *servers, const ln_addr *addr, uint16_t port)
 {
-    struct nameservers *servers = &upstream->servers;
     if (servers->n < NAMESERVERS_MAX) {
         servers->at[servers->n++] = (struct nameserver){.addr = *addr, .port = port};
     }
@@ -67,10 +66,11 @@ static void add_server(struct dns_upstream *upstream, const ln_addr *addr, uint1
 
 /* Resolves a name with a loop of its own, by the system's clock. Ends with the last of the two
  * questions, at the latest at their deadline. Returns 0 or a negative errno. */
-static int look_up(struct dns_upstream *upstream, const struct nameservers *host, const char *name,
-                   struct lookup lookups[FAMILIES])
+static int look_up(const struct dns_upstream *upstream, const struct nameservers *host,
+                   const char *name, struct lookup lookups[FAMILIES])
 {
     struct loop loop;
+    struct zone machine = {.servers = *host};
     struct host_services services = upstream->loop->services;
     services.now_ns = host_services_system.now_ns;
     int r = loop_init(&loop, &services);
@@ -79,7 +79,8 @@ static int look_up(struct dns_upstream *upstream, const struct nameservers *host
     }
     struct dns_upstream resolvers = *upstream;
     resolvers.loop = &loop;
-    resolvers.servers = *host;
+    resolvers.zones = &machine;
+    resolvers.n_zones = 1;
     lookup_start(&lookups[0], &resolvers, name, DNS_TYPE_A);
     lookup_start(&lookups[1], &resolvers, name, DNS_TYPE_AAAA);
     while (r >= 0 && (lookups[0].going || lookups[1].going)) {
@@ -94,48 +95,72 @@ static int look_up(struct dns_upstream *upstream, const struct nameservers *host
     return r < 0 ? r : 0;
 }
 
+/* Where a list of nameservers stands in the policy. */
+struct list {
+    const char *field;
+    const ln_endpoint *endpoints;
+    size_t n;
+};
+
 static int add_host(struct dns_upstream *upstream, const struct nameservers *host,
-                    const ln_endpoint *endpoint, ln_error *reterr)
+                    const char *field, const ln_endpoint *endpoint, struct nameservers *servers,
+                    ln_error *reterr)
 {
     struct lookup lookups[FAMILIES] = {0};
     if (strcmp(endpoint->host, "localhost") == 0) { /* RFC 6761 section 6.3 */
         ln_addr addr = ln_addr_v4(INADDR_LOOPBACK);
-        add_server(upstream, &addr, endpoint->port);
+        add_server(servers, &addr, endpoint->port);
         return 0;
     }
     int r = look_up(upstream, host, endpoint->host, lookups);
     if (r < 0) {
-        return fail_with(reterr, r, "dns.nameservers: %s: %s", endpoint->host, strerror(-r));
+        return fail_with(reterr, r, "%s: %s: %s", field, endpoint->host, strerror(-r));
     }
     const char *why = "it has no address";
     for (int i = 0; i < FAMILIES; i++) {
         if (lookups[i].found) {
-            add_server(upstream, &lookups[i].addr, endpoint->port);
+            add_server(servers, &lookups[i].addr, endpoint->port);
         }
         why = lookups[i].why != NULL ? lookups[i].why : why;
     }
     return lookups[0].found || lookups[1].found
                ? 0
-               : fail_with(reterr, -EHOSTUNREACH, "dns.nameservers: %s does not resolve: %s",
+               : fail_with(reterr, -EHOSTUNREACH, "%s: %s does not resolve: %s", field,
                            endpoint->host, why);
 }
 
-/* Fills the servers from the policy's list. */
+/* Fills `servers` from a list of the policy. */
 static int take_list(struct dns_upstream *upstream, const struct nameservers *host,
-                     const ln_settings *settings, ln_error *reterr)
+                     const struct list *list, struct nameservers *servers, ln_error *reterr)
 {
     int r = 0;
-    if (settings->n_nameservers > NAMESERVERS_MAX) {
-        return fail_with(reterr, -E2BIG, "dns.nameservers: found %zu; accepted: at most %u",
-                         settings->n_nameservers, NAMESERVERS_MAX);
+    if (list->n > NAMESERVERS_MAX) {
+        return fail_with(reterr, -E2BIG, "%s: found %zu; accepted: at most %u", list->field,
+                         list->n, NAMESERVERS_MAX);
     }
-    for (size_t i = 0; i < settings->n_nameservers && r == 0; i++) {
-        const ln_endpoint *endpoint = &settings->nameservers[i];
+    for (size_t i = 0; i < list->n && r == 0; i++) {
+        const ln_endpoint *endpoint = &list->endpoints[i];
         if (endpoint->host == NULL) {
-            add_server(upstream, &endpoint->addr, endpoint->port);
+            add_server(servers, &endpoint->addr, endpoint->port);
         } else {
-            r = add_host(upstream, host, endpoint, reterr);
+            r = add_host(upstream, host, list->field, endpoint, servers, reterr);
         }
+    }
+    return r;
+}
+
+static int take_zones(struct dns_upstream *upstream, const struct nameservers *host,
+                      const ln_settings *settings, ln_error *reterr)
+{
+    struct list root = {"dns.nameservers", settings->nameservers, settings->n_nameservers};
+    upstream->zones[0].servers = settings->n_nameservers == 0 ? *host : (struct nameservers){0};
+    int r = take_list(upstream, host, &root, &upstream->zones[0].servers, reterr);
+    for (size_t i = 0; i < settings->n_dns_forwards && r == 0; i++) {
+        const ln_dns_forward *forward = &settings->dns_forwards[i];
+        struct list list = {"dns.forward", forward->servers, forward->n_servers};
+        struct zone *zone = &upstream->zones[i + 1];
+        strcpy(zone->name, forward->name); /* canonical, so it fits */
+        r = take_list(upstream, host, &list, &zone->servers, reterr);
     }
     return r;
 }
@@ -147,14 +172,11 @@ int dns_upstream_init(struct dns_upstream *upstream, struct loop *loop,
 {
     *upstream = (struct dns_upstream){.loop = loop, .timeout_ms = settings->dns_query_timeout_ms};
     upstream->datagram = malloc(DNS_MESSAGE_MAX);
-    if (upstream->datagram == NULL) {
-        return fail_with(reterr, -ENOMEM, "out of memory");
-    }
-    if (settings->n_nameservers == 0) {
-        upstream->servers = *host;
-        return 0;
-    }
-    int r = take_list(upstream, host, settings, reterr);
+    upstream->n_zones = 1 + settings->n_dns_forwards;
+    upstream->zones = calloc(upstream->n_zones, sizeof(*upstream->zones));
+    int r = upstream->datagram == NULL || upstream->zones == NULL
+                ? fail_with(reterr, -ENOMEM, "out of memory")
+                : take_zones(upstream, host, settings, reterr);
     if (r < 0) {
         dns_upstream_fini(upstream);
     }
@@ -164,12 +186,17 @@ int dns_upstream_init(struct dns_upstream *upstream, struct loop *loop,
 void dns_upstream_fini(struct dns_upstream *upstream)
 {
     free(upstream->datagram);
+    free(upstream->zones);
     upstream->datagram = NULL;
+    upstream->zones = NULL;
 }
 
 void dns_upstream_swap(struct dns_upstream *upstream, struct dns_upstream *from)
 {
-    upstream->servers = from->servers;
+    free(upstream->zones);
+    upstream->zones = from->zones;
+    upstream->n_zones = from->n_zones;
+    from->zones = NULL;
     upstream->timeout_ms = from->timeout_ms;
     dns_upstream_fini(from);
 }

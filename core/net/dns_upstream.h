@@ -7,17 +7,25 @@
 #include "net/loop.h"
 #include "net/resolv_conf.h"
 
+/* The nameservers for a name and all that is below it. */
+struct zone {
+    char name[LN_NAME_MAX + 1]; /* "": the root, for all other names */
+    struct nameservers servers;
+};
+
 struct dns_upstream {
     struct loop *loop;
-    struct nameservers servers;
+    struct zone *zones; /* the first is the root */
+    size_t n_zones;
     uint32_t timeout_ms; /* of one question, over all tries */
     uint8_t *datagram;   /* where datagrams are received */
 };
 
-/* The upstreams are the nameservers of the settings, else `host`, those of the machine. Host names
- * among the former are resolved now, by the machine's; this waits for them, within
- * dns_query_timeout_ms each. `loop` must outlive the upstream. Returns 0, or a negative errno with
- * *reterr filled: a name does not resolve, or there are more than NAMESERVERS_MAX. */
+/* The upstreams are the nameservers of the settings, else `host`, those of the machine; and those
+ * of dns.forward for what is theirs. Host names among those of the settings are resolved now, by
+ * the machine's; this waits for them, within dns_query_timeout_ms each. `loop` must outlive the
+ * upstream. Returns 0, or a negative errno with *reterr filled: a name does not resolve, or there
+ * are more than NAMESERVERS_MAX in one list. */
 int dns_upstream_init(struct dns_upstream *upstream, struct loop *loop,
                       const struct nameservers *host, const ln_settings *settings,
                       ln_error *reterr);
@@ -33,7 +41,9 @@ struct dns_try {
     struct dns_exchange *exchange;
     struct nameserver server;
     uint16_t id;
-    uint16_t strays; /* datagrams that were no answer */
+    uint8_t case_bits[DNS_NAME_WIRE_MAX / 8 + 1]; /* of the letters of the question */
+    bool mixed;                                   /* it has them; else it is in lower case */
+    uint16_t strays;                              /* datagrams that were no answer */
     bool asked, failed;
     bool tcp;
     uint16_t sent;   /* TCP: bytes of the query */
@@ -60,9 +70,9 @@ struct dns_exchange {
     bool named;   /* the guest's own resolver: its truncated answers count */
 };
 
-/* Asks the upstreams, over UDP and, where the answer is truncated, TCP. `query` must outlive the
- * exchange. Returns 0, and `done` is called later, from the loop; or a negative errno, and it is
- * not. */
+/* Asks the upstreams of the question's name, over UDP and, where the answer is truncated, TCP.
+ * `query` must outlive the exchange. Returns 0, and `done` is called later, from the loop; or a
+ * negative errno, and it is not. */
 int dns_exchange_start(struct dns_exchange *exchange, struct dns_upstream *upstream,
                        const struct dns_query *query, dns_done_fn *done);
 /* Likewise asks one resolver, over `transport` and no other. */

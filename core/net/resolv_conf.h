@@ -2,6 +2,7 @@
 #ifndef LN_NET_RESOLV_CONF_H
 #define LN_NET_RESOLV_CONF_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -14,6 +15,9 @@ struct nameserver {
     ln_addr addr;
     uint32_t scope_id; /* of a link-local IPv6 address: the interface; else 0 */
     uint16_t port;
+    /* What is learned by asking it. */
+    bool no_edns;       /* it does not know EDNS */
+    uint8_t other_case; /* how many times in a row it repeated a question in another case */
 };
 
 struct nameservers {

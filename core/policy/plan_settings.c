@@ -56,6 +56,7 @@ void settings_defaults(ln_settings *settings)
         .dns_rebind_protection = true,
         .dns_query_timeout_ms = 5000,
         .dns_cache = true,
+        .dns_budget = {.queries = 600, .labels = 128, .bytes = 2048},
         .ipv4_pool = {.addr = ln_addr_v4(UINT32_C(0xac100000)), .bits = 96 + 12},
         .ipv6_pool = {.addr.bytes = {0xfd, 0x42, 0x6d, 0x73, 0x00, 0x62}, .bits = 48},
         .limits = {.max_connections = 4096,

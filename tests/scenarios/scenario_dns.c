@@ -62,7 +62,7 @@ static void upstream_sends(struct upstream *u, const struct wire *answer)
 /* An answer to what was asked, with one address. */
 static struct wire upstream_answer(const struct upstream *u, const char *addr)
 {
-    struct wire w = wire_response(get_be16(u->query), upstream_name(u), DNS_TYPE_A);
+    struct wire w = wire_response_to(u->query, u->len);
     wire_addr(&w, DNS_ANSWER, "@12", 300, addr);
     return w;
 }
@@ -252,7 +252,7 @@ static void test_reply_longer_than_the_mtu_is_cut_into_fragments(void **state)
     wire_opt(&w, 4096, 0, NULL, 0);
     guest_asks(s, "172.16.0.1", 5000, &w);
     assert_true(upstream_hears(&s->u));
-    struct wire answer = wire_response(get_be16(s->u.query), "www.example", DNS_TYPE_A);
+    struct wire answer = wire_response_to(s->u.query, s->u.len);
     for (int i = 0; i < 150; i++) {
         wire_addr(&answer, DNS_ANSWER, "@12", 60, "203.0.113.1");
     }

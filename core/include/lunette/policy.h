@@ -146,6 +146,32 @@ typedef struct ln_endpoint { /* a nameserver: an address or a host name, and a p
     uint16_t port;
 } ln_endpoint;
 
+typedef struct ln_dns_host { /* a name that lunette itself answers for */
+    const char *name;        /* canonical */
+    const ln_addr *addrs;
+    size_t n_addrs;
+} ln_dns_host;
+
+typedef struct ln_dns_forward { /* nameservers for a name and all that is below it */
+    const char *name;           /* canonical, no leading dot */
+    const ln_endpoint *servers;
+    size_t n_servers;
+} ln_dns_forward;
+
+typedef enum ln_budget_scope {
+    LN_BUDGET_SUFFIX_RULES, /* names that a rule by suffix allows */
+    LN_BUDGET_ALL,
+    LN_BUDGET_NONE
+} ln_budget_scope;
+
+/* What may be asked upstream about one registered domain in a minute. */
+typedef struct ln_dns_budget {
+    ln_budget_scope scope;
+    uint32_t queries;
+    uint32_t labels; /* different ones, in front of the domain */
+    uint32_t bytes;  /* of these labels */
+} ln_dns_budget;
+
 typedef struct ln_port_binding {
     ln_addr bind;
     uint16_t host_port, guest_port;
@@ -244,6 +270,13 @@ typedef struct ln_settings {
     size_t n_nameservers;
     uint32_t dns_query_timeout_ms;
     bool dns_cache; /* answers are kept as long as they say */
+    ln_dns_budget dns_budget;
+    const ln_dns_host *dns_hosts; /* by name, ascending */
+    size_t n_dns_hosts;
+    const char *const *dns_search; /* for the guest's resolv.conf: canonical names */
+    size_t n_dns_search;
+    const ln_dns_forward *dns_forwards;
+    size_t n_dns_forwards;
     const ln_port_binding *bindings;
     size_t n_bindings;
     ln_prefix ipv4_pool, ipv6_pool;

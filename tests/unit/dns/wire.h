@@ -103,6 +103,20 @@ static inline struct wire wire_response(uint16_t id, const char *name, uint16_t 
     return w;
 }
 
+/* A response to a query as it was sent, case included. */
+static inline struct wire wire_response_to(const uint8_t *query, size_t len)
+{
+    struct wire w = wire_message(get_be16(query), DNS_FLAG_QR | DNS_FLAG_RD | DNS_FLAG_RA);
+    size_t end = DNS_HEADER_LEN;
+    while (end < len && query[end] != 0) {
+        end += 1u + query[end];
+    }
+    assert_true(end + 5 <= len);
+    wire_count(&w, 4);
+    wire_bytes(&w, query + DNS_HEADER_LEN, end + 5 - DNS_HEADER_LEN);
+    return w;
+}
+
 /* Everything but the data; returns where its length stands. */
 static inline size_t wire_record_head(struct wire *w, enum dns_section section, const char *name,
                                       uint16_t type, uint16_t class_, uint32_t ttl_s)

@@ -171,14 +171,14 @@ static void send_udp(struct server *s, const struct wire *w)
 /* The right answer to what the server was asked. */
 static struct wire right(const struct server *s)
 {
-    struct wire w = wire_response(get_be16(s->query), "www.example.com", DNS_TYPE_A);
+    struct wire w = wire_response_to(s->query, s->len);
     wire_addr(&w, DNS_ANSWER, "@12", 60, "192.0.2.1");
     return w;
 }
 
 static struct wire truncated(const struct server *s)
 {
-    struct wire w = wire_response(get_be16(s->query), "www.example.com", DNS_TYPE_A);
+    struct wire w = wire_response_to(s->query, s->len);
     put_be16(w.data + 2, get_be16(w.data + 2) | DNS_FLAG_TC);
     return w;
 }
@@ -227,7 +227,10 @@ static void test_answer_over_udp_counts(void **state)
     uint8_t want[DNS_SMALL_MAX];
     size_t len = dns_query_write(&w->query, get_be16(w->servers[0].query), want);
     assert_int_equal(w->servers[0].len, len);
-    assert_memory_equal(w->servers[0].query, want, len);
+    assert_memory_equal(w->servers[0].query, want, DNS_HEADER_LEN);
+    assert_true(
+        dns_name_equal(w->servers[0].query + DNS_HEADER_LEN, 17, want + DNS_HEADER_LEN, 17));
+    assert_memory_equal(w->servers[0].query + 29, want + 29, len - 29);
     struct wire answer = right(&w->servers[0]);
     send_udp(&w->servers[0], &answer);
     assert_answered(w);
@@ -449,7 +452,7 @@ static void test_server_without_a_route_fails_before_it_starts(void **state)
     (void)state;
     struct world *w = start(1);
     /* A multicast scope without an interface, which no route leads to. */
-    assert_int_equal(ln_addr_parse("fe80::1", 7, &w->upstream.servers.at[0].addr), 0);
+    assert_int_equal(ln_addr_parse("fe80::1", 7, &w->upstream.zones[0].servers.at[0].addr), 0);
     assert_true(dns_exchange_start(&w->exchange, &w->upstream, &w->query, done) < 0);
     settle(w);
     assert_int_equal(w->done, 0);
@@ -595,8 +598,8 @@ static void test_named_resolver_keeps_its_transport(void **state)
     assert_int_equal(
         dns_exchange_start_named(&w->exchange, &w->upstream, &w->query, &named, LN_TCP, done), 0);
     assert_true(accept_tcp(w, s));
-    assert_false(is_asked(s));
     answer = right(s);
+    assert_false(is_asked(s));
     send_tcp(s, &answer);
     assert_answered(w);
     assert_false(is_asked(&w->servers[0]));
@@ -618,7 +621,7 @@ static void *help(void *arg)
         assert_int_equal(fcntl(h->server.udp, F_SETFL, 0), 0);
         assert_true(is_asked(&h->server));
         uint16_t type = get_be16(h->server.query + DNS_HEADER_LEN + 13);
-        struct wire w = wire_response(get_be16(h->server.query), "dns.example", type);
+        struct wire w = wire_response_to(h->server.query, h->server.len);
         const char *addr = type == DNS_TYPE_A ? h->v4 : h->v6;
         if (addr != NULL) {
             wire_addr(&w, DNS_ANSWER, "@12", 60, addr);
@@ -638,7 +641,7 @@ static int start_by_name(struct helper *h, struct dns_upstream *ret, ln_error *e
     ln_settings settings = {
         .nameservers = &endpoint, .n_nameservers = 1, .dns_query_timeout_ms = 5000};
     struct nameservers host = {.n = 1};
-    host.at[0] = (struct nameserver){ln_addr_v4(INADDR_LOOPBACK), 0, h->server.port};
+    host.at[0] = (struct nameserver){.addr = ln_addr_v4(INADDR_LOOPBACK), .port = h->server.port};
     assert_int_equal(loop_init(&loop, &host_services_system), 0);
     assert_int_equal(pthread_create(&thread, NULL, help, h), 0);
     int r = dns_upstream_init(ret, &loop, &host, &settings, error);
@@ -655,13 +658,13 @@ static void test_nameserver_by_name_is_resolved_at_the_start(void **state)
     struct helper h = {.questions = 2, .v4 = "192.0.2.53", .v6 = "2001:db8::53"};
     struct dns_upstream upstream;
     assert_int_equal(start_by_name(&h, &upstream, NULL), 0);
-    assert_int_equal(upstream.servers.n, 2);
+    assert_int_equal(upstream.zones[0].servers.n, 2);
     char text[LN_ADDR_TEXT_MAX];
-    ln_addr_format(&upstream.servers.at[0].addr, text);
+    ln_addr_format(&upstream.zones[0].servers.at[0].addr, text);
     assert_string_equal(text, "192.0.2.53");
-    ln_addr_format(&upstream.servers.at[1].addr, text);
+    ln_addr_format(&upstream.zones[0].servers.at[1].addr, text);
     assert_string_equal(text, "2001:db8::53");
-    assert_int_equal(upstream.servers.at[1].port, 5353);
+    assert_int_equal(upstream.zones[0].servers.at[1].port, 5353);
     dns_upstream_fini(&upstream);
 }
 
@@ -689,7 +692,7 @@ static void test_localhost_needs_no_question(void **state)
         .nameservers = &endpoint, .n_nameservers = 1, .dns_query_timeout_ms = 5000};
     assert_int_equal(loop_init(&loop, &host_services_system), 0);
     assert_int_equal(dns_upstream_init(&upstream, &loop, &host, &settings, NULL), 0);
-    assert_int_equal(ln_addr_to_v4(&upstream.servers.at[0].addr), INADDR_LOOPBACK);
+    assert_int_equal(ln_addr_to_v4(&upstream.zones[0].servers.at[0].addr), INADDR_LOOPBACK);
     dns_upstream_fini(&upstream);
     loop_fini(&loop);
 }
@@ -707,6 +710,195 @@ static void test_too_many_nameservers_are_an_error(void **state)
     assert_int_equal(dns_upstream_init(&upstream, &loop, &host, &settings, &error), -E2BIG);
     assert_string_equal(error.message, "dns.nameservers: found 9; accepted: at most 8");
     loop_fini(&loop);
+}
+
+/* ---- servers that know less ---- */
+
+/* The question as it stood in the query. */
+static bool is_lower_case(const struct server *s)
+{
+    for (size_t i = DNS_HEADER_LEN; i < DNS_HEADER_LEN + 17; i++) {
+        if (s->query[i] >= 'A' && s->query[i] <= 'Z') {
+            return false;
+        }
+    }
+    return true;
+}
+
+static void lower_question(struct wire *w)
+{
+    for (size_t i = DNS_HEADER_LEN; i < DNS_HEADER_LEN + 17; i++) {
+        w->data[i] |= w->data[i] >= 'A' && w->data[i] <= 'Z' ? 32 : 0;
+    }
+}
+
+static void test_letters_of_the_question_have_a_random_case(void **state)
+{
+    (void)state;
+    struct world *w = start(1);
+    uint8_t first[17];
+    unsigned different = 0, lower = 0;
+    for (int i = 0; i < 16; i++) {
+        ask(w);
+        settle(w);
+        assert_true(is_asked(&w->servers[0]));
+        if (i == 0) {
+            memcpy(first, w->servers[0].query + DNS_HEADER_LEN, 17);
+        }
+        different += memcmp(first, w->servers[0].query + DNS_HEADER_LEN, 17) != 0;
+        lower += is_lower_case(&w->servers[0]);
+        dns_exchange_cancel(&w->exchange);
+    }
+    assert_true(different >= 14 && lower <= 2);
+    stop(w);
+}
+
+static void test_answer_in_another_case_is_none_but_asked_for_in_lower_case(void **state)
+{
+    (void)state;
+    struct world *w = start(1);
+    struct server *s = &w->servers[0];
+    for (int i = 0; i < 5; i++) {
+        ask(w);
+        settle(w);
+        assert_true(is_asked(s));
+        if (i >= 3) { /* it is known by now */
+            assert_true(is_lower_case(s));
+        } else if (!is_lower_case(s)) { /* once in 2^13 it is */
+            struct server before = *s;
+            struct wire forged = right(s);
+            lower_question(&forged);
+            forged.data[forged.len - 1] = 66;
+            send_udp(s, &forged);
+            settle(w);
+            assert_int_equal(w->done, 0);
+            assert_true(is_asked(s));
+            assert_true(is_lower_case(s));
+            assert_false(s->client.sin_port == before.client.sin_port &&
+                         get_be16(s->query) == get_be16(before.query));
+        }
+        struct wire answer = right(s);
+        send_udp(s, &answer);
+        assert_answered(w);
+        assert_int_equal(w->answer[w->answer_len - 1], 1);
+    }
+    stop(w);
+}
+
+static void test_server_that_repeats_the_case_again_is_trusted_with_it_again(void **state)
+{
+    (void)state;
+    struct world *w = start(1);
+    struct server *s = &w->servers[0];
+    for (int i = 0; i < 12; i++) {
+        ask(w);
+        settle(w);
+        assert_true(is_asked(s));
+        struct wire answer = right(s);
+        if (i % 3 < 2 && !is_lower_case(s)) { /* twice in a row is not always */
+            lower_question(&answer);
+            send_udp(s, &answer);
+            settle(w);
+            assert_true(is_asked(s));
+            answer = right(s);
+        }
+        send_udp(s, &answer);
+        assert_answered(w);
+    }
+    assert_true(w->upstream.zones[0].servers.at[0].other_case < 3);
+    stop(w);
+}
+
+static void test_formerr_is_asked_again_without_edns(void **state)
+{
+    (void)state;
+    struct world *w = start(2);
+    struct server *s = &w->servers[0];
+    for (int i = 0; i < 2; i++) { /* with a question in it, and without */
+        w->upstream.zones[0].servers.at[0].no_edns = false;
+        ask(w);
+        settle(w);
+        assert_true(is_asked(s));
+        size_t with_edns = s->len;
+        assert_int_equal(get_be16(s->query + 10), 1);
+        struct wire answer = i == 0 ? wire_response_to(s->query, s->len)
+                                    : wire_message(get_be16(s->query), DNS_FLAG_QR);
+        answer.data[3] |= DNS_FORMERR;
+        send_udp(s, &answer);
+        settle(w);
+        assert_true(is_asked(s));
+        assert_int_equal(s->len, with_edns - DNS_OPT_LEN);
+        assert_int_equal(get_be16(s->query + 10), 0);
+        answer = right(s);
+        send_udp(s, &answer);
+        assert_answered(w);
+        assert_false(is_asked(&w->servers[1]));
+    }
+    ask(w); /* it is known now */
+    settle(w);
+    assert_true(is_asked(s));
+    assert_int_equal(get_be16(s->query + 10), 0);
+    dns_exchange_cancel(&w->exchange);
+    stop(w);
+}
+
+static void test_formerr_without_edns_is_an_answer(void **state)
+{
+    (void)state;
+    struct world *w = start(1);
+    struct server *s = &w->servers[0];
+    ask(w);
+    for (int i = 0; i < 2; i++) {
+        settle(w);
+        assert_true(is_asked(s));
+        struct wire answer = wire_response_to(s->query, s->len);
+        answer.data[3] |= DNS_FORMERR;
+        send_udp(s, &answer);
+    }
+    assert_answered(w);
+    assert_false(w->upstream.zones[0].servers.at[0].no_edns); /* it was not that */
+    stop(w);
+}
+
+/* ---- zones ---- */
+
+static void test_name_is_asked_of_the_longest_zone_that_it_is_in(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *name;
+        int server;
+    } cases[] = {{"www.example.org", 0},  {"corp.example", 1},       {"a.b.CORP.example", 1},
+                 {"lab.corp.example", 2}, {"x.lab.corp.example", 2}, {"notcorp.example", 0},
+                 {"example", 0},          {"corp.example.org", 0}};
+    struct world *w = start(1);
+    ln_endpoint endpoints[SERVERS];
+    for (size_t i = 0; i < SERVERS; i++) {
+        endpoints[i] =
+            (ln_endpoint){.addr = ln_addr_v4(INADDR_LOOPBACK), .port = w->servers[i].port};
+    }
+    ln_dns_forward forwards[] = {{"corp.example", &endpoints[1], 1},
+                                 {"lab.corp.example", &endpoints[2], 1}};
+    ln_settings settings = {.nameservers = endpoints,
+                            .n_nameservers = 1,
+                            .dns_forwards = forwards,
+                            .n_dns_forwards = 2,
+                            .dns_query_timeout_ms = TIMEOUT_MS};
+    struct nameservers host = {.n = 0};
+    struct dns_upstream upstream;
+    assert_int_equal(dns_upstream_init(&upstream, &w->loop, &host, &settings, NULL), 0);
+    dns_upstream_swap(&w->upstream, &upstream);
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct wire q = wire_query(1, cases[i].name, DNS_TYPE_A);
+        assert_int_equal(dns_query_parse(q.data, q.len, &w->query), 0);
+        ask(w);
+        settle(w);
+        for (int server = 0; server < SERVERS; server++) {
+            assert_int_equal(is_asked(&w->servers[server]), server == cases[i].server);
+        }
+        dns_exchange_cancel(&w->exchange);
+    }
+    stop(w);
 }
 
 int main(void)
@@ -734,6 +926,12 @@ int main(void)
         cmocka_unit_test(test_nameserver_that_does_not_resolve_is_an_error),
         cmocka_unit_test(test_localhost_needs_no_question),
         cmocka_unit_test(test_too_many_nameservers_are_an_error),
+        cmocka_unit_test(test_letters_of_the_question_have_a_random_case),
+        cmocka_unit_test(test_answer_in_another_case_is_none_but_asked_for_in_lower_case),
+        cmocka_unit_test(test_server_that_repeats_the_case_again_is_trusted_with_it_again),
+        cmocka_unit_test(test_formerr_is_asked_again_without_edns),
+        cmocka_unit_test(test_formerr_without_edns_is_an_answer),
+        cmocka_unit_test(test_name_is_asked_of_the_longest_zone_that_it_is_in),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
