@@ -199,10 +199,17 @@ static bool has_terminal(void)
     return fd >= 0;
 }
 
+/* What the guest is set up with. */
+struct setup {
+    ln_link link;
+    char search[PATH_MAX];
+};
+
 /* Takes what became known only with the policy, up to the link. */
-static void learn(const struct hide *hide, int control, ln_link *ret)
+static void learn(const struct hide *hide, int control, struct setup *ret)
 {
     struct guest_message message;
+    ret->search[0] = '\0';
     do {
         if (guest_receive(control, &message, NULL) < 0) {
             _exit(EXIT_LUNETTE_FAILED);
@@ -211,14 +218,16 @@ static void learn(const struct hide *hide, int control, ln_link *ret)
             require_said(hide_now(hide, message.text));
         } else if (message.kind == GUEST_UNSET) {
             (void)unsetenv(message.text);
+        } else if (message.kind == GUEST_SEARCH) {
+            memcpy(ret->search, message.text, sizeof(ret->search));
         }
     } while (message.kind != GUEST_LINK);
-    *ret = message.link;
+    ret->link = message.link;
 }
 
 static void set_up(const struct guest_options *options, int control)
 {
-    ln_link link;
+    struct setup setup;
     struct guest_message message;
     require_said(close_inherited(control));
     if (unshare(CLONE_NEWNET | CLONE_NEWNS | CLONE_NEWIPC | CLONE_NEWUTS) != 0) {
@@ -231,10 +240,10 @@ static void set_up(const struct guest_options *options, int control)
     close(tap);
     await(control, GUEST_MAPPED, &message);
     require_said(guest_view_apply(options->hide));
-    learn(options->hide, control, &link);
+    learn(options->hide, control, &setup);
     netconf_allow_unprivileged();
-    require_said(netconf_apply(GUEST_INTERFACE, &link));
-    require_said(guest_view_resolver(options->hide, &link));
+    require_said(netconf_apply(GUEST_INTERFACE, &setup.link));
+    require_said(guest_view_resolver(options->hide, &setup.link, setup.search));
     require_said(guest_view_seal());
     require(privileges_drop(), "drop privileges");
     require(guest_filter_install(), "install the guest's system call filter");

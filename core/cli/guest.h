@@ -24,6 +24,7 @@ enum guest_message_kind {
     GUEST_MAPPED,  /* lunette: your user and group ids are mapped */
     GUEST_COVER,   /* lunette, any number: hide this file too */
     GUEST_UNSET,   /* lunette, any number: take this variable out of CMD's environment */
+    GUEST_SEARCH,  /* lunette: the names of resolv.conf's search list, with spaces between them */
     GUEST_LINK,    /* lunette: that was all; this is your link */
     GUEST_READY,   /* guest: all is set up */
     GUEST_GO,      /* lunette: start CMD */

@@ -85,7 +85,7 @@ int guest_view_apply(const struct hide *hide)
     return r;
 }
 
-int guest_view_resolver(const struct hide *hide, const ln_link *link)
+int guest_view_resolver(const struct hide *hide, const ln_link *link, const char *search)
 {
     FILE *file = fopen(RESOLVER, "we");
     if (file == NULL) {
@@ -94,7 +94,8 @@ int guest_view_resolver(const struct hide *hide, const ln_link *link)
     char v4[LN_ADDR_TEXT_MAX], v6[LN_ADDR_TEXT_MAX];
     ln_addr_format(&link->gateway4, v4);
     ln_addr_format(&link->gateway6, v6);
-    fprintf(file, "# lunette answers\nnameserver %s\nnameserver %s\nsearch .\n", v4, v6);
+    fprintf(file, "# lunette answers\nnameserver %s\nnameserver %s\nsearch %s\n", v4, v6,
+            *search != '\0' ? search : ".");
     if (fchmod(fileno(file), 0444) != 0 || fclose(file) != 0) {
         return failed("write " RESOLVER, "");
     }

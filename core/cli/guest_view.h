@@ -8,8 +8,8 @@
 
 /* Hides what `hide` says, and makes /proc and /sys those of the guest's namespaces. */
 int guest_view_apply(const struct hide *hide);
-/* Makes the gateway the resolver. */
-int guest_view_resolver(const struct hide *hide, const ln_link *link);
+/* Makes the gateway the resolver. `search`: names with spaces between them, or "". */
+int guest_view_resolver(const struct hide *hide, const ln_link *link, const char *search);
 /* Ends hiding, and makes read-only what a guest whose user is the host's root could change for the
  * whole machine. Last, for the set-up writes there too. */
 int guest_view_seal(void);

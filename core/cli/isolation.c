@@ -181,6 +181,16 @@ int guest_unset(struct guest *guest, const char *name)
     return send_text(guest, GUEST_UNSET, name);
 }
 
+int guest_search(struct guest *guest, const ln_settings *settings)
+{
+    struct guest_message message = {.kind = GUEST_SEARCH};
+    struct text search = text_of(message.text, sizeof(message.text));
+    for (size_t i = 0; i < settings->n_dns_search; i++) {
+        text_printf(&search, "%s%s", i == 0 ? "" : " ", settings->dns_search[i]);
+    }
+    return guest_send(guest->control, &message, -1);
+}
+
 int guest_configure(struct guest *guest, const ln_link *link)
 {
     struct guest_message message = {.kind = GUEST_LINK, .link = *link};

@@ -23,6 +23,8 @@ int guest_tap(struct guest *guest);
 int guest_cover(struct guest *guest, const char *path);
 /* Takes a variable out of CMD's environment, likewise. */
 int guest_unset(struct guest *guest, const char *name);
+/* Tells the guest dns.search, likewise. */
+int guest_search(struct guest *guest, const ln_settings *settings);
 /* Tells the guest its link, on which it sets itself up. Returns 0 or -errno. */
 int guest_configure(struct guest *guest, const ln_link *link);
 /* Waits until the guest is set up, and lets it start CMD. Returns 0, or -errno as guest_tap(). */

@@ -113,7 +113,9 @@ static int make_gateway(struct run *run)
     if (status != 0) {
         return status;
     }
-    if (session_failed(hide_secrets(&run->guest, ln_policy_settings(policy)), "hide secrets") < 0) {
+    const ln_settings *settings = ln_policy_settings(policy);
+    if (session_failed(hide_secrets(&run->guest, settings), "hide secrets") < 0 ||
+        session_failed(guest_search(&run->guest, settings), "set the guest's resolver up") < 0) {
         status = EXIT_LUNETTE_FAILED;
     }
     ln_policy_unref(policy);

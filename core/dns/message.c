@@ -14,12 +14,13 @@
 
 #include "base/bytes.h"
 
-enum { LABEL_MAX = 63, POINTER = 0xc0, OPT_LEN = DNS_OPT_LEN, EDNS_DO = 0x8000 };
-
-static uint8_t lower(uint8_t c)
-{
-    return c >= 'A' && c <= 'Z' ? (uint8_t)(c + ('a' - 'A')) : c;
-}
+enum {
+    LABEL_MAX = 63,
+    POINTER = 0xc0,
+    OPT_LEN = DNS_OPT_LEN,
+    ADDR_RECORD_LEN = 12,
+    EDNS_DO = 0x8000
+};
 
 /* Letters, digits and hyphen (RFC 1123 section 2.1), and the underscore of service names (RFC
  * 8552). */
@@ -81,8 +82,8 @@ bool dns_name_for_rules(const uint8_t *wire, size_t len, char dst[LN_NAME_MAX + 
         }
         size_t start = out; /* a name of 255 bytes has at most 253 here */
         for (size_t i = at + 1; i <= at + wire[at]; i++) {
-            dst[out++] = (char)lower(wire[i]);
-            odd = odd || !is_host_byte(lower(wire[i]));
+            dst[out++] = (char)dns_lower(wire[i]);
+            odd = odd || !is_host_byte(dns_lower(wire[i]));
         }
         if (odd) {
             plain = false;
@@ -102,7 +103,7 @@ void dns_name_text(const uint8_t *wire, size_t len, char dst[DNS_NAME_TEXT_MAX])
             dst[out++] = '.';
         }
         for (size_t i = at + 1; i <= at + wire[at]; i++) {
-            uint8_t c = lower(wire[i]);
+            uint8_t c = dns_lower(wire[i]);
             if (is_host_byte(c)) {
                 dst[out++] = (char)c;
             } else {
@@ -138,7 +139,7 @@ bool dns_name_equal(const uint8_t *a, size_t a_len, const uint8_t *b, size_t b_l
     }
     /* Length bytes are at most 63 and so no letters: one comparison serves both. */
     for (size_t i = 0; i < a_len; i++) {
-        if (lower(a[i]) != lower(b[i])) {
+        if (dns_lower(a[i]) != dns_lower(b[i])) {
             return false;
         }
     }
@@ -334,7 +335,7 @@ size_t dns_query_write(const struct dns_query *query, uint16_t id, uint8_t dst[D
     uint16_t flags = query->flags & (DNS_FLAG_RD | DNS_FLAG_AD | DNS_FLAG_CD);
     size_t len = write_head(query, id, flags, dst);
     for (size_t i = 0; i < query->question.wire_len; i++) {
-        dst[DNS_HEADER_LEN + i] = lower(dst[DNS_HEADER_LEN + i]);
+        dst[DNS_HEADER_LEN + i] = dns_lower(dst[DNS_HEADER_LEN + i]);
     }
     return write_opt(query, 0, dst, len);
 }
@@ -376,20 +377,28 @@ size_t dns_reply_write(const struct dns_query *query, unsigned rcode, bool trunc
     return dns_reply_end(query, rcode, dst, len);
 }
 
-size_t dns_reply_write_address(const struct dns_query *query, const ln_addr *addr, uint32_t ttl_s,
-                               uint8_t dst[DNS_SMALL_MAX])
+size_t dns_reply_write_addresses(const struct dns_query *query, const ln_addr *addrs, size_t n,
+                                 uint32_t ttl_s, uint8_t *dst, size_t room)
 {
-    bool v4 = ln_addr_is_v4(addr);
+    bool v4 = query->question.type == DNS_TYPE_A;
     uint16_t addr_len = v4 ? 4 : 16;
+    uint16_t count = 0;
     size_t len = dns_reply_begin(query, DNS_NOERROR, 0, dst);
-    put_be16(dst + 6, 1);
-    put_be16(dst + len, DNS_POINTER_TO_QUESTION);
-    put_be16(dst + len + 2, v4 ? DNS_TYPE_A : DNS_TYPE_AAAA);
-    put_be16(dst + len + 4, DNS_CLASS_IN);
-    put_be32(dst + len + 6, ttl_s);
-    put_be16(dst + len + 10, addr_len);
-    memcpy(dst + len + 12, addr->bytes + 16 - addr_len, addr_len);
-    return dns_reply_end(query, DNS_NOERROR, dst, len + 12u + addr_len);
+    for (size_t i = 0; i < n && len + ADDR_RECORD_LEN + addr_len + OPT_LEN <= room; i++) {
+        if (ln_addr_is_v4(&addrs[i]) != v4 || (!v4 && query->question.type != DNS_TYPE_AAAA)) {
+            continue;
+        }
+        put_be16(dst + len, DNS_POINTER_TO_QUESTION);
+        put_be16(dst + len + 2, query->question.type);
+        put_be16(dst + len + 4, DNS_CLASS_IN);
+        put_be32(dst + len + 6, ttl_s);
+        put_be16(dst + len + 10, addr_len);
+        memcpy(dst + len + ADDR_RECORD_LEN, addrs[i].bytes + 16 - addr_len, addr_len);
+        len += (size_t)ADDR_RECORD_LEN + addr_len;
+        count++;
+    }
+    put_be16(dst + 6, count);
+    return dns_reply_end(query, DNS_NOERROR, dst, len);
 }
 
 /* ---- words ---- */

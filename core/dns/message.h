@@ -106,10 +106,10 @@ size_t dns_reply_end(const struct dns_query *query, unsigned rcode, uint8_t *dst
 size_t dns_reply_write(const struct dns_query *query, unsigned rcode, bool truncated,
                        uint8_t dst[DNS_SMALL_MAX]);
 
-/* Writes a reply with one A or AAAA record, after the family of `addr`; `ttl_s` in seconds. Returns
- * the length. */
-size_t dns_reply_write_address(const struct dns_query *query, const ln_addr *addr, uint32_t ttl_s,
-                               uint8_t dst[DNS_SMALL_MAX]);
+/* Writes a reply with the addresses of the family that is asked for, as many as fit in `room` bytes
+ * (at least DNS_SMALL_MAX, enough for one); `ttl_s` in seconds. Returns the length. */
+size_t dns_reply_write_addresses(const struct dns_query *query, const ln_addr *addrs, size_t n,
+                                 uint32_t ttl_s, uint8_t *dst, size_t room);
 
 /* Reads the header. */
 void dns_header_read(struct reader *r, struct dns_header *ret);
@@ -153,6 +153,12 @@ void dns_name_text(const uint8_t *wire, size_t len, char dst[DNS_NAME_TEXT_MAX])
 
 /* Writes a canonical name as wire name. Returns its length. */
 size_t dns_name_from_text(const char *text, uint8_t dst[DNS_NAME_WIRE_MAX]);
+
+/* Lower case of ASCII, and of nothing else (RFC 4343). */
+static inline uint8_t dns_lower(uint8_t c)
+{
+    return c >= 'A' && c <= 'Z' ? (uint8_t)(c + ('a' - 'A')) : c;
+}
 
 /* Whether two uncompressed wire names are equal without case (RFC 4343). */
 bool dns_name_equal(const uint8_t *a, size_t a_len, const uint8_t *b, size_t b_len);

@@ -5,10 +5,11 @@
  *   discovery   NXDOMAIN: names by which clients look for a resolver other than this one
  *   name        NXDOMAIN: policy judges the name as egress
  *   resolver    NXDOMAIN: policy judges the flow to a resolver that is not the gateway
- *   own names   answered: the gateway's addresses
+ *   own names   answered: the gateway's addresses, and those of dns.hosts
  *   family      answered empty: addresses of a family that the host cannot route
  *   cache       answered: what an upstream said before
  *   room        SERVFAIL: too many questions on their way
+ *   budget      NXDOMAIN: too much was asked about this domain in this minute
  * and then leaves. The answer is judged in answer.c, each time that it is given. Each query makes
  * exactly one event, when its reply is known: dns_query, dns_denied or dns_rebind; one for want of
  * room is told as a limit. */
@@ -17,6 +18,7 @@
 #include <errno.h>
 #include <netinet/in.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/timer.h"
@@ -217,6 +219,15 @@ static size_t fail(struct dns_server *server, const struct dns_ticket *ticket, c
     return dns_reply_write(&ticket->query, DNS_SERVFAIL, false, dst);
 }
 
+/* How much a reply may take. */
+static size_t room_of(const struct dns_ticket *ticket)
+{
+    if (ticket->asker.transport != LN_UDP) {
+        return DNS_MESSAGE_MAX;
+    }
+    return ticket->query.udp_size < DNS_UDP_MAX ? ticket->query.udp_size : DNS_UDP_MAX;
+}
+
 /* Writes what was found fine, and pinned; over UDP what does not fit is truncated to nothing but
  * TC. */
 static size_t give(const struct pinning *pinning, const struct dns_answer *answer, uint8_t *dst)
@@ -227,10 +238,7 @@ static size_t give(const struct pinning *pinning, const struct dns_answer *answe
     char detail[DNS_TYPE_TEXT_MAX + 16];
     const struct dns_query *query = &ticket->query;
     bool udp = ticket->asker.transport == LN_UDP;
-    size_t room = !udp                            ? DNS_MESSAGE_MAX
-                  : query->udp_size < DNS_UDP_MAX ? query->udp_size
-                                                  : DNS_UDP_MAX;
-    size_t len = dns_answer_write(answer, dst, room);
+    size_t len = dns_answer_write(answer, dst, room_of(ticket));
     if (len == 0 && !udp) {
         return fail(server, ticket, "the answer is too long", dst);
     }
@@ -268,23 +276,86 @@ static enum dns_step refuse(struct dns_server *server, const struct dns_ticket *
     return DNS_REPLY;
 }
 
-static enum dns_step answer_gateway_name(struct dns_server *server, const struct dns_ticket *ticket,
-                                         uint64_t now_ns, uint8_t *dst, size_t *ret_len)
+/* What lunette itself answers for. */
+struct own_name {
+    const ln_addr *addrs;
+    size_t n;
+    const char *detail;
+};
+
+static int compare_host(const void *name, const void *host)
+{
+    return strcmp(name, ((const ln_dns_host *)host)->name);
+}
+
+/* `gateway` is room for the gateway's addresses. Returns whether the name is one of lunette's. */
+static bool find_own(const struct dns_server *server, const char *name, ln_addr gateway[2],
+                     struct own_name *ret)
+{
+    const ln_settings *settings = ln_policy_settings(server->admission->policy);
+    const ln_dns_host *host = settings->n_dns_hosts == 0
+                                  ? NULL
+                                  : bsearch(name, settings->dns_hosts, settings->n_dns_hosts,
+                                            sizeof(*settings->dns_hosts), compare_host);
+    if (dns_server_is_own_name(name)) {
+        gateway[0] = server->link->gateway4;
+        gateway[1] = server->link->gateway6;
+        *ret = (struct own_name){gateway, 2, "the gateway's own name"};
+    } else if (host != NULL) {
+        *ret = (struct own_name){host->addrs, host->n_addrs, "one of dns.hosts"};
+    }
+    return dns_server_is_own_name(name) || host != NULL;
+}
+
+/* Answers with addresses of one's own, of the family that is asked for. */
+static enum dns_step answer_own(struct dns_server *server, const struct dns_ticket *ticket,
+                                uint64_t now_ns, const struct own_name *own, uint8_t *dst,
+                                size_t *ret_len)
 {
     const struct dns_query *query = &ticket->query;
-    uint16_t type = query->question.type;
-    static const char own[] = "the gateway's own name";
-    if (type != DNS_TYPE_A && type != DNS_TYPE_AAAA) {
-        tell_answered(server, ticket, own, NULL);
-        *ret_len = dns_reply_write(query, DNS_NOERROR, false, dst);
-        return DNS_REPLY;
-    }
-    const ln_addr *addr = type == DNS_TYPE_A ? &server->link->gateway4 : &server->link->gateway6;
     struct pinning pinning = {.server = server, .ticket = ticket, .now_ns = now_ns};
-    pin(&pinning, addr, DNS_LOCAL_TTL_S);
-    tell_answered(server, ticket, own, &pinning.pinned);
-    *ret_len = dns_reply_write_address(query, addr, DNS_LOCAL_TTL_S, dst);
+    for (size_t i = own->n; i-- > 0;) {
+        bool v4 = ln_addr_is_v4(&own->addrs[i]);
+        if (query->question.type == (v4 ? DNS_TYPE_A : DNS_TYPE_AAAA)) {
+            pin(&pinning, &own->addrs[i], DNS_LOCAL_TTL_S);
+        }
+    }
+    tell_answered(server, ticket, own->detail, &pinning.pinned);
+    *ret_len =
+        dns_reply_write_addresses(query, own->addrs, own->n, DNS_LOCAL_TTL_S, dst, room_of(ticket));
     return DNS_REPLY;
+}
+
+/* Spends the question, which is about to leave, where its name has a budget. Returns whether that
+ * is within it; when not, it was told. */
+static bool spend(struct dns_server *server, const struct dns_ticket *ticket, uint64_t now_ns)
+{
+    const ln_policy *policy = server->admission->policy;
+    const ln_dns_budget *limits = &ln_policy_settings(policy)->dns_budget;
+    const ln_rule *rule =
+        ticket->decision.rule == 0 ? NULL : ln_policy_rule(policy, ticket->decision.rule);
+    bool by_suffix = rule != NULL && rule->destination.kind == LN_DEST_SUFFIX;
+    if (server->budget == NULL || limits->scope == LN_BUDGET_NONE ||
+        (limits->scope == LN_BUDGET_SUFFIX_RULES && !by_suffix)) {
+        return true;
+    }
+    const char *domain =
+        dns_budget_domain(ticket->query.question.name, by_suffix ? rule->destination.name : NULL);
+    enum dns_spending spending =
+        dns_budget_spend(server->budget, limits, domain, &ticket->query.question, now_ns);
+    if (spending == DNS_OVER_NOW) {
+        ln_event event = {
+            .kind = LN_EVENT_LIMIT,
+            .protocol = ln_protocol_name(ticket->asker.transport),
+            .src = &ticket->asker.guest,
+            .name = domain,
+            .reason = "dns_budget",
+            .detail = "more is asked about this domain than dns.budget gives for a minute",
+            .count = 1,
+        };
+        events_tell(server->admission->events, &event);
+    }
+    return spending == DNS_WITHIN;
 }
 
 /* What no policy has a say in: 0, or the response code with *ret_reason. */
@@ -390,8 +461,10 @@ enum dns_step dns_server_query(struct dns_server *server, const struct dns_asker
             return refuse(server, ret_ticket, DNS_NXDOMAIN, &flow, "resolver", dst, ret_len);
         }
     }
-    if (dns_server_is_own_name(query->question.name)) {
-        return answer_gateway_name(server, ret_ticket, now_ns, dst, ret_len);
+    struct own_name own;
+    ln_addr gateway[2];
+    if (find_own(server, query->question.name, gateway, &own)) {
+        return answer_own(server, ret_ticket, now_ns, &own, dst, ret_len);
     }
     if (!is_routable(server, query->question.type)) {
         tell_answered(server, ret_ticket, "no route for this family", NULL);
@@ -405,6 +478,9 @@ enum dns_step dns_server_query(struct dns_server *server, const struct dns_asker
         server->over_limit++;
         *ret_len = dns_reply_write(query, DNS_SERVFAIL, false, dst);
         return DNS_REPLY;
+    }
+    if (!spend(server, ret_ticket, now_ns)) {
+        return refuse(server, ret_ticket, DNS_NXDOMAIN, decision, "budget", dst, ret_len);
     }
     server->in_flight++;
     ret_ticket->policy = ln_policy_ref(admission->policy);

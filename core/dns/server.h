@@ -7,6 +7,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "dns/budget.h"
 #include "dns/cache.h"
 #include "dns/message.h"
 #include "flow/admission.h"
@@ -22,6 +23,7 @@ struct dns_server {
     struct admission *admission;      /* policy, pins, where events go */
     const struct link_identity *link; /* the gateway's addresses, and which families it can route */
     struct dns_cache *cache;          /* of the policy's resolvers' answers; NULL: none */
+    struct dns_budget *budget;        /* what was asked in this minute; NULL: nobody counts */
     uint32_t in_flight;               /* tickets out */
     uint32_t over_limit;              /* refused for want of room, not told: the owner takes them */
 };

@@ -708,9 +708,10 @@ int name_service_start(ln_gateway *gw, const char *resolv_conf, ln_error *reterr
     uint8_t key[16];
     gw->loop.services.random(gw->loop.services.user, key, sizeof(key));
     service->hash_key = hash_key_from(key);
+    service->server.budget = dns_budget_new(key);
     start_cache(service);
     gw->names = service;
-    return 0;
+    return service->server.budget != NULL ? 0 : fail_with(reterr, -ENOMEM, "out of memory");
 }
 
 void name_service_stop(ln_gateway *gw)
@@ -722,6 +723,7 @@ void name_service_stop(ln_gateway *gw)
     cancel_lookups(service, service->lookups);
     dns_upstream_fini(&service->upstream);
     dns_cache_free(service->server.cache);
+    dns_budget_free(service->server.budget);
     free(service);
     gw->names = NULL;
 }

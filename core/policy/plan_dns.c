@@ -282,7 +282,7 @@ static void read_search(struct schema *schema, const struct place *place, const 
     }
 static const struct field budget_fields[] = {
     AMOUNT(queries, 1000000),
-    AMOUNT(labels, 1000000),
+    AMOUNT(labels, 10000), /* lunette remembers 16384 of all domains */
     AMOUNT(bytes, 1 << 30),
 };
 #undef AMOUNT

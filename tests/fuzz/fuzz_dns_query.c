@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "dns/budget.h"
 #include "dns/message.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -42,6 +43,21 @@ static void check_query(const struct dns_query *query)
                          query->question.wire_len));
     check(strcmp(again.question.name, query->question.name) == 0);
     check((again.flags & ~(DNS_FLAG_RD | DNS_FLAG_AD | DNS_FLAG_CD)) == 0);
+    /* The same question in mixed case and without EDNS; its answer must repeat the case. */
+    uint8_t lower[DNS_SMALL_MAX];
+    static const uint8_t random[DNS_NAME_WIRE_MAX / 8 + 1] = {0x55, 0xff, 0x0f, 0xaa};
+    memcpy(lower, out, len);
+    dns_query_mix_case(out, len, random);
+    check(dns_name_equal(out + DNS_HEADER_LEN, query->question.wire_len, lower + DNS_HEADER_LEN,
+                         query->question.wire_len));
+    bool same = memcmp(out, lower, len) == 0;
+    len = dns_query_strip_edns(out, len);
+    check(dns_query_parse(out, len, &again) == DNS_NOERROR && !again.edns);
+    lower[2] |= DNS_FLAG_QR >> 8;
+    check(dns_answer_repeats_case(out, lower, len) == same);
+    const char *domain = dns_budget_domain(query->question.name, NULL);
+    check(strlen(domain) <= strlen(query->question.name));
+    check(dns_name_is_at_or_below(query->question.name, domain));
 }
 
 static void check_reply(const struct dns_query *query, unsigned rcode)
@@ -54,7 +70,7 @@ static void check_reply(const struct dns_query *query, unsigned rcode)
     if (query->has_question) {
         check(dns_answer_matches(&query->question, query->id, out, len, &flags));
         ln_addr addr = ln_addr_v4(0xc0000201);
-        check(dns_reply_write_address(query, &addr, 60, out) <= DNS_SMALL_MAX);
+        check(dns_reply_write_addresses(query, &addr, 1, 60, out, sizeof(out)) <= DNS_SMALL_MAX);
     }
 }
 

@@ -497,6 +497,34 @@ static void test_question_to_the_resolvers_of_before_is_not_shared(void **state)
     close(other.udp);
 }
 
+/* ---- budgets ---- */
+
+static void test_allowed_suffix_is_no_tunnel(void **state)
+{
+    (void)state;
+    struct scene *s = SCENE("allow@*.example.com", "dns.query_timeout_ms=100");
+    unsigned left = 0;
+    for (uint16_t i = 0; i < 300; i++) {
+        char name[80];
+        snprintf(name, sizeof(name), "%060d.t.example.com", i); /* data of the guest's */
+        ask(s, (uint16_t)(5000 + i), name);
+        left += upstream_hears(&s->u);
+        pass(&s->w, 101);
+    }
+    assert_int_equal(left, 2048 / 61 + 1); /* 60 bytes each, and once the `t` */
+    assert_int_equal(count_told(&s->w, LN_EVENT_LIMIT), 1);
+    assert_string_equal(told_nth(&s->w, LN_EVENT_LIMIT, 0)->reason, "dns_budget");
+    assert_string_equal(told_nth(&s->w, LN_EVENT_LIMIT, 0)->name, "example.com");
+    while (next_heard(&s->w) != NULL) {
+    }
+    ask(s, 6000, "x.example.com");
+    assert_rcode(reply_from(s, "172.16.0.1"), DNS_NXDOMAIN, 0);
+    pass(&s->w, 60 * 1000);
+    ask(s, 6001, "x.example.com");
+    assert_true(upstream_hears(&s->u));
+    scene_end(s);
+}
+
 /* ---- streams ---- */
 
 static struct guest stream_to(struct scene *s, const char *resolver)
@@ -811,6 +839,7 @@ int main(void)
         cmocka_unit_test(test_same_questions_are_asked_once),
         cmocka_unit_test(test_asker_that_leaves_takes_nothing_from_the_others),
         cmocka_unit_test(test_question_to_the_resolvers_of_before_is_not_shared),
+        cmocka_unit_test(test_allowed_suffix_is_no_tunnel),
         cmocka_unit_test(test_stream_may_come_byte_by_byte),
         cmocka_unit_test(test_two_queries_may_be_cut_anywhere),
         cmocka_unit_test(test_queries_in_a_row_are_all_answered_as_answers_come),

@@ -234,7 +234,7 @@ static void test_largest_small_message_fits(void **state)
     ln_addr addr;
     assert_int_equal(ln_addr_parse("2001:db8::1", 11, &addr), 0);
     uint8_t out[DNS_SMALL_MAX];
-    assert_true(dns_reply_write_address(&query, &addr, 60, out) <= DNS_SMALL_MAX);
+    assert_true(dns_reply_write_addresses(&query, &addr, 1, 60, out, sizeof(out)) <= DNS_SMALL_MAX);
 }
 
 static void test_address_reply_is_whole(void **state)
@@ -245,7 +245,7 @@ static void test_address_reply_is_whole(void **state)
     assert_int_equal(parse(&w, &query), 0);
     ln_addr addr = ln_addr_v4(0xac100001);
     uint8_t out[DNS_SMALL_MAX];
-    size_t len = dns_reply_write_address(&query, &addr, 60, out);
+    size_t len = dns_reply_write_addresses(&query, &addr, 1, 60, out, sizeof(out));
     struct wire want = wire_response(5, "host.lunette.internal", DNS_TYPE_A);
     wire_addr(&want, DNS_ANSWER, "@12", 60, "172.16.0.1");
     assert_int_equal(len, want.len);

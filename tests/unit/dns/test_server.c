@@ -50,6 +50,9 @@ static int note(void *user, const ln_event *event)
     copy_text(told->reason, sizeof(told->reason), event->reason);
     copy_text(told->detail, sizeof(told->detail), event->detail);
     copy_text(told->protocol, sizeof(told->protocol), event->protocol);
+    if (event->kind == LN_EVENT_LIMIT) {
+        return 0;
+    }
     ln_addr_format(event->dst, told->dst);
     struct text text = text_of(told->addresses, sizeof(told->addresses));
     for (size_t i = 0; i < event->n_addresses; i++) {
@@ -81,6 +84,7 @@ static void stop(struct fixture *f)
 {
     assert_int_equal(f->server.in_flight, 0);
     dns_cache_free(f->server.cache);
+    dns_budget_free(f->server.budget);
     ln_pins_free(f->admission.pins);
     ln_policy_unref(f->admission.policy);
     free(f);
@@ -757,6 +761,142 @@ static void test_failures_are_not_cached(void **state)
     stop(f);
 }
 
+/* ---- names of lunette's own ---- */
+
+static void set_hosts(struct fixture *f, ln_dns_host *hosts, size_t n)
+{
+    ln_settings *settings = &f->admission.policy->plan.settings;
+    settings->dns_hosts = hosts;
+    settings->n_dns_hosts = n;
+}
+
+static void test_hosts_are_answered_and_pinned_without_asking(void **state)
+{
+    (void)state;
+    ln_addr addrs[] = {addr_of("10.0.0.5"), addr_of("fd00::5"), addr_of("10.0.0.6")};
+    ln_dns_host hosts[] = {{"a.example", addrs, 1}, {"db", addrs, 3}, {"z.example", addrs, 1}};
+    struct fixture *f = START("allow host udp,tcp 53");
+    set_hosts(f, hosts, 3);
+    assert_int_equal(ask(f, "DB", DNS_TYPE_A), DNS_REPLY);
+    assert_told(f, LN_EVENT_DNS_QUERY, "rule");
+    assert_string_equal(f->told.detail, "one of dns.hosts");
+    assert_string_equal(f->told.addresses, "10.0.0.5 10.0.0.6 ");
+    assert_int_equal(answers(f), 2);
+    assert_true(is_pinned(f, "db", "10.0.0.5", NOW) && is_pinned(f, "db", "10.0.0.6", NOW));
+    assert_false(is_pinned(f, "db", "fd00::5", NOW));
+    f->link.route6 = false; /* whatever the host can route */
+    assert_int_equal(ask(f, "db", DNS_TYPE_AAAA), DNS_REPLY);
+    assert_int_equal(answers(f), 1);
+    assert_int_equal(ask(f, "z.example", DNS_TYPE_AAAA), DNS_REPLY);
+    assert_int_equal(rcode(f), DNS_NOERROR);
+    assert_int_equal(answers(f), 0);
+    assert_int_equal(ask(f, "db", 16), DNS_REPLY);
+    assert_int_equal(answers(f), 0);
+    assert_int_equal(ask(f, "x.db", DNS_TYPE_A), DNS_ASK);
+    dns_server_cancel(&f->server, &f->ticket);
+    stop(f);
+}
+
+static void test_hosts_are_subject_to_policy(void **state)
+{
+    (void)state;
+    ln_addr addr = addr_of("10.0.0.5");
+    ln_dns_host hosts[] = {{"db.example", &addr, 1}};
+    struct fixture *f = START("deny db.example", "allow *");
+    set_hosts(f, hosts, 1);
+    assert_refused(f, ask(f, "db.example", DNS_TYPE_A), DNS_NXDOMAIN, "rule");
+    assert_false(is_pinned(f, "db.example", "10.0.0.5", NOW));
+    stop(f);
+}
+
+static void test_many_addresses_of_a_host_are_given_as_far_as_they_fit(void **state)
+{
+    (void)state;
+    ln_addr addrs[64];
+    for (int i = 0; i < 64; i++) {
+        addrs[i] = addr_of("fd00::1");
+    }
+    ln_dns_host hosts[] = {{"db", addrs, 64}};
+    struct fixture *f = START("allow *");
+    set_hosts(f, hosts, 1);
+    assert_int_equal(ask(f, "db", DNS_TYPE_AAAA), DNS_REPLY);
+    assert_true(f->reply_len <= 512 && answers(f) > 10);
+    struct wire w = wire_query(0x1111, "db", DNS_TYPE_AAAA);
+    assert_int_equal(send_to(f, LN_TCP, "172.16.0.1", &w), DNS_REPLY);
+    assert_int_equal(answers(f), 64);
+    stop(f);
+}
+
+/* ---- the budget ---- */
+
+static void start_budget(struct fixture *f, ln_budget_scope scope, uint32_t queries)
+{
+    static const uint8_t key[16] = "key";
+    f->server.budget = dns_budget_new(key);
+    f->admission.policy->plan.settings.dns_budget =
+        (ln_dns_budget){.scope = scope, .queries = queries, .labels = 1000, .bytes = 100000};
+}
+
+static void assert_passes(struct fixture *f, const char *name)
+{
+    assert_int_equal(ask(f, name, DNS_TYPE_A), DNS_ASK);
+    dns_server_cancel(&f->server, &f->ticket);
+}
+
+static void test_names_below_an_allowed_suffix_have_a_budget(void **state)
+{
+    (void)state;
+    struct fixture *f =
+        START("allow .example.com", "allow .example.org", "allow exact.example.com");
+    start_budget(f, LN_BUDGET_SUFFIX_RULES, 2);
+    assert_passes(f, "a.example.com");
+    assert_passes(f, "b.example.com");
+    assert_int_equal(ask(f, "c.example.com", DNS_TYPE_A), DNS_REPLY);
+    assert_int_equal(f->told.count, 2); /* the limit, then the query */
+    assert_int_equal(f->told.kind, LN_EVENT_DNS_DENIED);
+    assert_string_equal(f->told.reason, "budget");
+    assert_int_equal(f->events.counts[LN_EVENT_LIMIT], 1);
+    assert_int_equal(rcode(f), DNS_NXDOMAIN);
+    assert_refused(f, ask(f, "a.example.com", DNS_TYPE_A), DNS_NXDOMAIN, "budget");
+    assert_passes(f, "a.example.org"); /* another domain */
+    f->now_ns += 60 * SECOND_NS;
+    assert_passes(f, "c.example.com"); /* another minute */
+    stop(f);
+}
+
+static void test_only_suffix_rules_have_a_budget_unless_one_is_set(void **state)
+{
+    (void)state;
+    struct fixture *f = START("allow exact.example.com", "allow host udp 53");
+    start_budget(f, LN_BUDGET_SUFFIX_RULES, 1);
+    for (int i = 0; i < 3; i++) {
+        assert_passes(f, "exact.example.com");
+        assert_passes(f, "other.example.com");
+    }
+    f->admission.policy->plan.settings.dns_budget.scope = LN_BUDGET_ALL;
+    assert_passes(f, "exact.example.com");
+    assert_int_equal(ask(f, "other.example.com", DNS_TYPE_A), DNS_REPLY);
+    f->admission.policy->plan.settings.dns_budget.scope = LN_BUDGET_NONE;
+    assert_passes(f, "other.example.com");
+    stop(f);
+}
+
+static void test_cached_answers_cost_no_budget(void **state)
+{
+    (void)state;
+    struct fixture *f = START("allow .example");
+    start_cache(f);
+    start_budget(f, LN_BUDGET_SUFFIX_RULES, 1);
+    assert_int_equal(ask(f, "www.example", DNS_TYPE_A), DNS_ASK);
+    answer_with(f, "192.0.2.1", 300);
+    assert_int_equal(ask(f, "x.example", DNS_TYPE_A), DNS_REPLY); /* over */
+    for (int i = 0; i < 3; i++) {
+        assert_int_equal(ask(f, "www.example", DNS_TYPE_A), DNS_REPLY);
+        assert_int_equal(rcode(f), DNS_NOERROR);
+    }
+    stop(f);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -795,6 +935,12 @@ int main(void)
         cmocka_unit_test(test_cached_answer_is_judged_each_time),
         cmocka_unit_test(test_answer_to_a_question_of_another_policy_is_not_kept),
         cmocka_unit_test(test_failures_are_not_cached),
+        cmocka_unit_test(test_hosts_are_answered_and_pinned_without_asking),
+        cmocka_unit_test(test_hosts_are_subject_to_policy),
+        cmocka_unit_test(test_many_addresses_of_a_host_are_given_as_far_as_they_fit),
+        cmocka_unit_test(test_names_below_an_allowed_suffix_have_a_budget),
+        cmocka_unit_test(test_only_suffix_rules_have_a_budget_unless_one_is_set),
+        cmocka_unit_test(test_cached_answers_cost_no_budget),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -78,6 +78,77 @@ static void test_nameservers_in_every_spelling(void **state)
     plan_free(&plan);
 }
 
+static void test_names_of_ones_own_search_and_forwards(void **state)
+{
+    (void)state;
+    struct plan plan =
+        plan_of("{dns = {cache = false, hosts = {db = \"10.0.0.5\", [\"A.example\"] = "
+                "{\"fd00::1\", \"192.0.2.1\"}}, search = {\"corp.example\", \"example\"}, "
+                "forward = {[\".corp.example\"] = {\"10.0.0.53\", \"[fd00::53]:54\"}, "
+                "[\"lab.example\"] = {\"dns.lab.example\"}}}}");
+    const ln_settings *s = &plan.settings;
+    assert_false(s->dns_cache);
+    assert_int_equal(s->n_dns_hosts, 2);
+    assert_string_equal(s->dns_hosts[0].name, "a.example");
+    assert_int_equal(s->dns_hosts[0].n_addrs, 2);
+    assert_addr(&s->dns_hosts[0].addrs[1], "192.0.2.1");
+    assert_string_equal(s->dns_hosts[1].name, "db");
+    assert_addr(&s->dns_hosts[1].addrs[0], "10.0.0.5");
+    assert_int_equal(s->n_dns_search, 2);
+    assert_string_equal(s->dns_search[0], "corp.example");
+    assert_int_equal(s->n_dns_forwards, 2);
+    assert_string_equal(s->dns_forwards[0].name, "corp.example");
+    assert_int_equal(s->dns_forwards[0].n_servers, 2);
+    assert_int_equal(s->dns_forwards[0].servers[1].port, 54);
+    assert_string_equal(s->dns_forwards[1].servers[0].host, "dns.lab.example");
+    plan_free(&plan);
+}
+
+static void test_budgets(void **state)
+{
+    (void)state;
+    struct plan plan = plan_of("{}");
+    assert_int_equal(plan.settings.dns_budget.scope, LN_BUDGET_SUFFIX_RULES);
+    assert_int_equal(plan.settings.dns_budget.labels, 128);
+    plan_free(&plan);
+    plan = plan_of("{dns = {budget = false}}");
+    assert_int_equal(plan.settings.dns_budget.scope, LN_BUDGET_NONE);
+    plan_free(&plan);
+    plan = plan_of("{dns = {budget = {labels = 7}}}");
+    assert_int_equal(plan.settings.dns_budget.scope, LN_BUDGET_ALL);
+    assert_int_equal(plan.settings.dns_budget.labels, 7);
+    assert_int_equal(plan.settings.dns_budget.queries, 600);
+    assert_int_equal(plan.settings.dns_budget.bytes, 2048);
+    plan_free(&plan);
+}
+
+static void test_mistakes_in_dns(void **state)
+{
+    (void)state;
+    static const struct mistake mistakes[] = {
+        {"{dns = {cache = 1}}", "dns.cache", "it has the wrong type", "1"},
+        {"{dns = {budget = 5}}", "dns.budget", "it has the wrong type", "5"},
+        {"{dns = {budget = {labels = 0}}}", "dns.budget.labels", "it is too small", "0"},
+        {"{dns = {hosts = {\"a.example\"}}}", "dns.hosts", "it is a list", "a table"},
+        {"{dns = {hosts = {db = \"10.0.0\"}}}", "dns.hosts.db", "it is not an IP address",
+         "\"10.0.0\""},
+        {"{dns = {hosts = {db = \"127.0.0.1\"}}}", "dns.hosts.db",
+         "no policy can open this address", "\"127.0.0.1\""},
+        {"{dns = {hosts = {db = {}}}}", "dns.hosts.db", "there are 0", "a table"},
+        {"{dns = {hosts = {[\"a.b\"] = \"10.0.0.5\", [\"A.b\"] = \"10.0.0.5\"}}}", "dns.hosts",
+         "a.b is given twice, in different spellings", "a table"},
+        {"{dns = {forward = {[\".a.b\"] = {}}}}", "dns.forward[\".a.b\"]",
+         "the list of nameservers is empty", "a table"},
+        {"{dns = {forward = {[\".a.b\"] = {\"1.2.3.4:0\"}}}}", "dns.forward[\".a.b\"][1]",
+         "it is not a nameserver", "\"1.2.3.4:0\""},
+        {"{dns = {forward = {[\".a.b\"] = {\"::1\"}, [\"*.a.b\"] = {\"::1\"}}}}", "dns.forward",
+         "a.b is given twice, in different spellings", "a table"},
+        {"{dns = {search = {\"a\", \"b\", \"c\", \"d\", \"e\", \"f\", \"g\"}}}", "dns.search",
+         "more would not fit in the guest's resolv.conf", "a table"},
+    };
+    ASSERT_MISTAKES(mistakes);
+}
+
 static void assert_rebind(const char *config, bool expected)
 {
     struct plan plan = plan_of(config);
@@ -563,6 +634,9 @@ int main(void)
         cmocka_unit_test(test_a_silent_policy_has_the_documented_defaults),
         cmocka_unit_test(test_nameservers_in_every_spelling),
         cmocka_unit_test(test_the_nested_rebind_protection_wins),
+        cmocka_unit_test(test_names_of_ones_own_search_and_forwards),
+        cmocka_unit_test(test_budgets),
+        cmocka_unit_test(test_mistakes_in_dns),
         cmocka_unit_test(test_published_ports),
         cmocka_unit_test(test_pools_limits_and_rates),
         cmocka_unit_test(test_tls),
