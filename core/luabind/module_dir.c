@@ -58,6 +58,9 @@ char *module_dir_find(void)
     if (own_file(dir)) {
         strrchr(dir, '/')[1] = '\0';
         found = candidate(dir, "lua/"); /* build/lunette */
+        if (found == NULL) {
+            found = candidate(dir, "../share/lunette/lua/"); /* bin/lunette */
+        }
         char *end = dir + strlen(dir) - strlen("lunette/");
         if (found == NULL && end > dir && strcmp(end, "lunette/") == 0) {
             *end = '\0';

@@ -196,7 +196,7 @@
 ---@class lunette.RuleTable
 ---
 --- ```lua
---- return { rules = { { action = "allow", destination = "public", protocols = { "tcp" }, ports = { 443, "8000-9000" } } } }
+--- return { rules = { { action = "allow", destination = "public", protocol = "tcp", ports = { 443, "8000-9000" } } } }
 --- ```
 ---@field action "allow"|"deny"|"reject"
 ---
@@ -228,7 +228,10 @@
 --- on which plain HTTP is spoken.
 ---
 --- ```lua
---- return { rules = { lunette.allow("api.github.com"):tcp(443):http { methods = { "GET" }, path = "/repos/*" } }, tls = {} }
+--- return {
+---   rules = { lunette.allow("api.github.com"):tcp(443):http { methods = { "GET" }, path = "/repos/*" } },
+---   tls = {},
+--- }
 --- ```
 ---@field http? { methods?: string[], path?: string }
 ---
@@ -418,7 +421,10 @@
 --- # geoip
 ---
 --- ```lua
---- return { rules = { lunette.deny(lunette.country("AQ")), lunette.allow("public") }, geoip = { country_db = "country.mmdb" } }
+--- return {
+---   rules = { lunette.deny(lunette.country("AQ")), lunette.allow("public") },
+---   geoip = { country_db = "country.mmdb" },
+--- }
 --- ```
 ---@class lunette.Geoip
 ---

@@ -142,7 +142,8 @@ describe("an observed policy", function()
   end)
 
   it("has suffixes where that is asked for", function()
-    local script = "getent hosts a.many.example b.many.example; " .. CURL .. "http://c.many.example/ http://web.example/"
+    local script = "getent hosts a.many.example b.many.example; " .. CURL .. "http://c.many.example/ " ..
+      "http://web.example/"
     local result, text = observe("allow-all", script, "--observe-suffixes")
     assert.same({ 'lunette.allow(".many.example"):tcp(80)', 'lunette.allow("web.example"):tcp(80)' }, rules_of(text))
     local again = lab.guest(text, script)

@@ -99,7 +99,8 @@ describe("replay", function()
 
   it("knows the recorded gateway as the host, whatever its slot", function()
     local events = { query("web.example", nil, { src = "172.16.0.130", dst = "172.16.0.129" }),
-      flow("172.16.0.129", 8080, { src = "172.16.0.130" }), flow("fd42:6d73:62:9::1", 8080, { src = "fd42:6d73:62:9::2" }) }
+      flow("172.16.0.129", 8080, { src = "172.16.0.130" }),
+      flow("fd42:6d73:62:9::1", 8080, { src = "fd42:6d73:62:9::2" }) }
     assert.equal(0, replay(events, policy "lunette.allow_dns(), lunette.allow('host'):tcp(8080)").status)
   end)
 
