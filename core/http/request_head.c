@@ -53,8 +53,6 @@ static struct text trim(struct text t)
     return trim_by(t, is_blank);
 }
 
-enum { METHOD_MAX = 32 };
-
 /* The length of the method that the text starts with, which ends at white space or with the text; 0
  * when there is none. */
 static size_t method_length(struct text t, space_fn *is)
@@ -63,7 +61,7 @@ static size_t method_length(struct text t, space_fn *is)
     while (i < t.len && is_token_char((uint8_t)t.at[i])) {
         i++;
     }
-    return i > METHOD_MAX || (i < t.len && !is((uint8_t)t.at[i])) ? 0 : i;
+    return i < t.len && !is((uint8_t)t.at[i]) ? 0 : i;
 }
 
 /* The host of an authority: user information and odd ports are refused. Returns false when it is
@@ -235,23 +233,34 @@ static bool find_line_end(struct request_head_view *v, const uint8_t *data, size
     return false;
 }
 
+/* Looks on in a first line without an end yet: white space, a method, white space again. Returns
+ * whether that is what stands there. */
+static bool may_be_request(struct request_head_view *v, const uint8_t *data)
+{
+    for (; v->method < v->seen && !v->behind_method; v->method++) {
+        uint8_t c = data[v->method];
+        if (is_token_char(c)) {
+            v->in_method = true;
+        } else if (!is_space(c)) {
+            return false;
+        } else {
+            v->behind_method = v->in_method;
+        }
+    }
+    return true;
+}
+
 /* Of a line that has no end yet, or `bad` none at all. Other protocols have a NUL early; nothing
  * that serves HTTP takes one there. */
-static enum request_head what_is_there(const struct request_head_view *v, const char *line,
-                                       bool bad)
+static enum request_head what_is_there(struct request_head_view *v, const uint8_t *data, bool bad)
 {
-    struct text there = {line, v->seen - v->line};
-    while (there.len > 0 && is_space((uint8_t)there.at[0])) {
-        there.at++;
-        there.len--;
-    }
-    if (!v->in_fields && there.len > 0 && method_length(there, is_space) == 0) {
+    if (!v->in_fields && !may_be_request(v, data)) {
         return REQUEST_HEAD_NOT_HTTP;
     }
     if (!bad) {
         return REQUEST_HEAD_PARTIAL;
     }
-    bool early_nul = !v->in_fields && there.len < 64 && there.at[there.len] == '\0';
+    bool early_nul = !v->in_fields && v->seen - v->line < 64 && data[v->seen] == '\0';
     return early_nul ? REQUEST_HEAD_NOT_HTTP : REQUEST_HEAD_BAD;
 }
 
@@ -261,14 +270,14 @@ enum request_head request_head_look(struct request_head_view *v, const uint8_t *
     /* Servers skip empty lines before a request (RFC 9112 section 2.2). */
     while (v->seen < len && v->seen == v->line && !v->in_fields &&
            (data[v->seen] == '\r' || data[v->seen] == '\n')) {
-        v->line = ++v->seen;
+        v->line = v->method = ++v->seen;
     }
     while (found == REQUEST_HEAD_PARTIAL) {
         bool bad;
         const char *at = (const char *)data + v->line;
         bool whole = find_line_end(v, data, len, &bad);
         if (!whole) {
-            return what_is_there(v, at, bad);
+            return what_is_there(v, data, bad);
         }
         size_t line_len = v->seen - v->line;
         line_len -= line_len > 0 && at[line_len - 1] == '\r';

@@ -17,8 +17,10 @@ enum request_head {
 
 /* How far a head was read. Zero-initialise to start. */
 struct request_head_view {
-    size_t line;    /* where the current line starts */
-    size_t seen;    /* bytes that were looked at */
+    size_t line;   /* where the current line starts */
+    size_t seen;   /* bytes that were looked at */
+    size_t method; /* of them, those that were looked at for a method */
+    bool in_method, behind_method;
     bool in_fields; /* behind the request line */
     bool have_host; /* a Host field was there */
     bool by_target; /* the target has an authority, which is `name` */

@@ -96,7 +96,7 @@ static inline bool naive_is_loose_request(const char *line)
     for (char *at = plain; *at != '\0'; at++) {
         *at = strchr("\t\13\14\r\34\35\36\37\205\240", *at) != NULL ? ' ' : *at;
     }
-    bool is = naive_match("^ *(" NAIVE_TCHAR "{1,32}) (.* |) *[hH][tT][tT][pP]/[^ ]+ *$", plain, g);
+    bool is = naive_match("^ *(" NAIVE_TOKEN ") (.* |) *[hH][tT][tT][pP]/[^ ]+ *$", plain, g);
     naive_free(g);
     free(plain);
     return is;
@@ -142,10 +142,9 @@ static inline enum request_head naive_head_look(const uint8_t *data, size_t len,
             *cr = '\0';
         }
         if (n == 0) {
-            bool is_request =
-                naive_match("^(" NAIVE_TCHAR
-                            "{1,32})[ \t]([ \t]*.*[ \t]|)[ \t]*[hH][tT][tT][pP]/[^ \t]+[ \t]*$",
-                            line, g);
+            bool is_request = naive_match(
+                "^(" NAIVE_TOKEN ")[ \t]([ \t]*.*[ \t]|)[ \t]*[hH][tT][tT][pP]/[^ \t]+[ \t]*$",
+                line, g);
             if (found == REQUEST_HEAD_PARTIAL && !is_request) {
                 found = naive_is_loose_request(line) ? REQUEST_HEAD_BAD : REQUEST_HEAD_NOT_HTTP;
             } else if (found == REQUEST_HEAD_PARTIAL && strpbrk(line, NAIVE_CONTROLS) != NULL) {
