@@ -18,7 +18,6 @@
 #define ETHERTYPE_IPV4  0x0800u
 #define ETHERTYPE_ARP   0x0806u
 #define ETHERTYPE_IPV6  0x86ddu
-#define IPPROTO_ICMPV6_ 58u
 #define PACKET_MTU_MAX  65520u
 
 /* Who is on this link: the gateway (us) and the one guest. */
