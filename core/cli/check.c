@@ -17,7 +17,7 @@ const struct command command_check = {
     .synopsis = "[--json] [--strict] POLICY...",
     .summary = "validates policies, tells every mistake, and rules that do not do what they say",
     .help =
-        "POLICY is a file or a preset: none, public-only, allow-all, non-local.\n"
+        "POLICY is a file (Lua or JSON) or a preset: none, public-only, allow-all, non-local.\n"
         "A finding is a line: FILE:LINE: warning (or note): RULE: what is so; the mend [CODE].\n"
         "Findings are exact: every address, port, protocol and name is accounted for.\n"
         "Exit status: 0 all valid, 1 warnings with --strict, 2 one is not valid.\n\n"

@@ -12,9 +12,10 @@ const struct command command_print = {
     .name = "print",
     .synopsis = "[--json] POLICY",
     .summary = "shows the rules of a policy, expanded, in the order in which they are tried",
-    .help = "POLICY is a file or a preset: none, public-only, allow-all, non-local.\n"
+    .help = "POLICY is a file (Lua or JSON) or a preset: none, public-only, allow-all, non-local.\n"
             "A line is a rule's number, its one-line form and where it is written.\n\n"
-            "  --json  as one JSON object\n",
+            "  --json  as one JSON object, which is a policy of these rules. Functions (when,\n"
+            "          on_connect) are named in it, and keep it from being loaded\n",
     .main = print_main,
 };
 
@@ -42,15 +43,28 @@ static void print_text(const ln_policy *policy, struct arena *arena)
            settings->on_connect != 0 ? "; on_connect is asked before the rules" : "");
 }
 
+static void geoip_json(struct json *json, const ln_settings *settings)
+{
+    if (settings->country_db != NULL || settings->asn_db != NULL) {
+        json_open(json, "geoip", '{');
+        json_string(json, "country_db", settings->country_db);
+        json_string(json, "asn_db", settings->asn_db);
+        json_close(json, '}');
+    }
+}
+
+/* A policy of the same rules. */
 static void print_json(const ln_policy *policy, struct arena *arena)
 {
     struct json json = {.out = stdout};
     const ln_settings *settings = ln_policy_settings(policy);
     json_open(&json, NULL, '{');
+    json_string(&json, "comment", "the rules and defaults, without other settings");
     json_string(&json, "default_egress", ln_action_name(settings->default_egress));
     json_string(&json, "default_ingress", ln_action_name(settings->default_ingress));
     json_string(&json, "deny_mode", settings->deny_by_reject ? "reject" : "drop");
-    json_bool(&json, "on_connect", settings->on_connect != 0);
+    json_string(&json, "on_connect", settings->on_connect != 0 ? A_FUNCTION : NULL);
+    geoip_json(&json, settings);
     json_open(&json, "rules", '[');
     for (size_t i = 1; i <= ln_policy_rule_count(policy); i++) {
         json_open(&json, NULL, '{');

@@ -17,7 +17,7 @@ const struct command command_repl = {
     .name = "repl",
     .synopsis = "[POLICY]",
     .summary = "asks a policy questions, line by line",
-    .help = "POLICY is a file or a preset: none, public-only, allow-all, non-local.\n"
+    .help = "POLICY is a file (Lua or JSON) or a preset: none, public-only, allow-all, non-local.\n"
             "Lines are queries as `lunette match` takes them, Lua, or commands; `help` tells\n"
             "which. On a terminal there are editing, completion with the tab key, and a history\n"
             "in $XDG_STATE_HOME/lunette (~/.local/state/lunette). Lines from a pipe work as well.\n"

@@ -1,7 +1,7 @@
 /* Rules and decisions as text and JSON. */
 #include "cli/show.h"
 
-#include <assert.h>
+#include <string.h>
 
 #include "dns/message.h"
 
@@ -69,25 +69,63 @@ static void http_json(struct json *json, const ln_http_match *http)
     json_close(json, '}');
 }
 
+/* As a policy takes it: a string, or described where a string would mean something else. */
+static void destination_json(struct json *json, const ln_destination *destination)
+{
+    char text[LN_NAME_MAX + 16];
+    const char *kind = NULL;
+    switch (destination->kind) {
+    case LN_DEST_ANY:
+    case LN_DEST_GROUP:
+    case LN_DEST_PREFIX:
+    case LN_DEST_SUFFIX:
+        ln_destination_format(destination, text, sizeof(text));
+        json_string(json, "destination", text);
+        return;
+    case LN_DEST_DOMAIN:
+        kind = "domain";
+        break;
+    case LN_DEST_COUNTRY:
+        kind = "country";
+        break;
+    case LN_DEST_CONTINENT:
+        kind = "continent";
+        break;
+    case LN_DEST_ASN:
+        break;
+    }
+    if (destination->kind == LN_DEST_DOMAIN && strchr(destination->name, '.') != NULL) {
+        json_string(json, "destination", destination->name);
+        return;
+    }
+    json_open(json, "destination", '{');
+    if (kind != NULL) {
+        json_string(json, kind, destination->name);
+    } else {
+        json_integer(json, "asn", destination->asn);
+    }
+    json_close(json, '}');
+}
+
 void show_rule_json(struct arena *arena, struct json *json, size_t index, const ln_rule *rule)
 {
-    char destination[LN_NAME_MAX + 16];
-    ln_destination_format(&rule->destination, destination, sizeof(destination));
-    json_integer(json, "rule", (int64_t)index);
-    json_string(json, "text", show_rule(arena, rule));
     json_string(json, "action", ln_action_name(rule->action));
     json_string(json, "direction", directions_name(rule));
-    json_string(json, "destination", destination);
+    destination_json(json, &rule->destination);
     protocols_json(json, rule);
     ports_json(json, rule);
-    json_bool(json, "when", rule->when != 0);
+    json_string(json, "when", rule->when != 0 ? A_FUNCTION : NULL);
     if (rule->http != NULL) {
         http_json(json, rule->http);
     }
     json_string(json, "name", rule->name);
+    json_open(json, "comment", '{');
+    json_integer(json, "rule", (int64_t)index);
+    json_string(json, "text", show_rule(arena, rule));
     const char *source = show_source(arena, rule);
     json_string(json, "source", *source != '\0' ? source : NULL);
     json_string(json, "origin", rule->origin);
+    json_close(json, '}');
 }
 
 const char *show_reason(struct arena *arena, const ln_policy *policy, ln_direction direction,

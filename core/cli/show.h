@@ -10,7 +10,10 @@
 const char *show_rule(struct arena *arena, const ln_rule *rule);
 /* "policy.lua:4", or "" where it is not known; in the arena. */
 const char *show_source(struct arena *arena, const ln_rule *rule);
-/* The fields of a rule, into an open JSON object. */
+/* What stands in JSON for a function, which no policy can be loaded with: left out, the rule would
+ * open more. */
+#define A_FUNCTION "a function, which JSON cannot hold"
+/* The fields of a rule, into an open JSON object; a policy takes them. */
 void show_rule_json(struct arena *arena, struct json *json, size_t index, const ln_rule *rule);
 /* What decided, for people: "rule 3 (policy.lua:4): allow@public"; in the arena. */
 const char *show_reason(struct arena *arena, const ln_policy *policy, ln_direction direction,

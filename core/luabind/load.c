@@ -1,4 +1,4 @@
-/* Loading a policy from its Lua text. */
+/* Loading a policy from its text: Lua or JSON. */
 #include "luabind/load.h"
 
 #include <errno.h>
@@ -6,10 +6,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/json_read.h"
 #include "base/problems.h"
 #include "luabind/config.h"
 #include "luabind/file.h"
 #include "luabind/sandbox.h"
+#include "luabind/value.h"
 #include "policy/spelling.h"
 
 struct load {
@@ -121,11 +123,51 @@ static int load_in(struct sandbox *sandbox, struct load *load, ln_policy **ret)
     return r;
 }
 
-static int load_policy(struct load *load, ln_policy **ret)
+static int load_lua(struct load *load, ln_policy **ret)
 {
     struct sandbox *sandbox;
     int r = sandbox_new(load->name, load->opener, &sandbox);
-    r = r < 0 ? r : load_in(sandbox, load, ret);
+    return r < 0 ? r : load_in(sandbox, load, ret);
+}
+
+/* Whether it is JSON by its name or, as no Lua text can, begins with a brace. */
+static bool is_json(const struct load *load)
+{
+    if (load->text == NULL) {
+        return false;
+    }
+    static const char suffix[] = ".json";
+    size_t name_len = strlen(load->name), suffix_len = strlen(suffix);
+    if (name_len > suffix_len && strcmp(load->name + name_len - suffix_len, suffix) == 0) {
+        return true;
+    }
+    size_t at = preamble(load->text, load->len);
+    while (at < load->len && load->text[at] != '\0' && strchr(" \t\r\n", load->text[at]) != NULL) {
+        at++;
+    }
+    return at < load->len && load->text[at] == '{';
+}
+
+/* The same table, written in JSON; there are no functions in it. */
+static int load_json(struct load *load, ln_policy **ret)
+{
+    load->config.arena.cap = VALUE_BYTES_MAX;
+    struct json_mistake mistake = {.message = "the configuration is too large"};
+    int r = json_read(&load->config.arena, load->name, load->text, load->len, &load->config.value,
+                      &mistake);
+    if (r == -EINVAL || (r == -ENOMEM && load->config.arena.used > VALUE_BYTES_MAX / 2)) {
+        int added = problems_add(load->problems, load->name, mistake.line, "", NULL, NULL, "%s",
+                                 mistake.message);
+        r = added < 0 ? added : -EINVAL;
+    }
+    r = r < 0 ? r : config_compile(&load->config, ret, load->problems);
+    config_free(&load->config);
+    return r;
+}
+
+static int load_policy(struct load *load, ln_policy **ret)
+{
+    int r = is_json(load) ? load_json(load, ret) : load_lua(load, ret);
     problems_sort(load->problems);
     return r;
 }

@@ -1,5 +1,5 @@
-/* Policies written in Lua: from a file or a preset's name to a compiled policy. The file runs in a
- * sandboxed Lua state (sandbox.h), which lives on inside the policy for its handlers. */
+/* Policies written in Lua or JSON: from a file or a preset's name to a compiled policy. Lua runs in
+ * a sandboxed Lua state (sandbox.h), which lives on inside the policy for its handlers. */
 #ifndef LN_LUABIND_LOAD_H
 #define LN_LUABIND_LOAD_H
 

@@ -67,6 +67,7 @@ static const struct field fields[] = {
     {.key = "on_connect", .read = read_on_connect},
     {.key = "deny_mode", .read = read_deny_mode},
     LATER(limits),
+    {.key = "comment", .read = read_nothing},
 };
 #undef LATER
 

@@ -30,8 +30,17 @@ struct draft {
         .key = #member, .read = read_later, .offset = offsetof(struct draft, member)               \
     }
 static const struct field rule_fields[] = {
-    LATER(action), LATER(direction), LATER(destination), LATER(protocol), LATER(protocols),
-    LATER(port),   LATER(ports),     LATER(http),        LATER(when),     LATER(name),
+    LATER(action),
+    LATER(direction),
+    LATER(destination),
+    LATER(protocol),
+    LATER(protocols),
+    LATER(port),
+    LATER(ports),
+    LATER(http),
+    LATER(when),
+    LATER(name),
+    {.key = "comment", .read = read_nothing},
 };
 #undef LATER
 

@@ -487,6 +487,15 @@ void read_table(struct schema *schema, const struct place *place, const struct f
     schema_table(schema, place, field->fields, field->n_fields, (char *)out + field->offset);
 }
 
+void read_nothing(struct schema *schema, const struct place *place, const struct field *field,
+                  void *out)
+{
+    (void)schema;
+    (void)place;
+    (void)field;
+    (void)out;
+}
+
 void read_later(struct schema *schema, const struct place *place, const struct field *field,
                 void *out)
 {

@@ -111,6 +111,9 @@ void read_text(struct schema *schema, const struct place *place, const struct fi
 /* A table of its own fields, whose offsets count from field->offset. */
 void read_table(struct schema *schema, const struct place *place, const struct field *field,
                 void *out);
+/* For a key that is there for people: whatever its value is, it is not read. */
+void read_nothing(struct schema *schema, const struct place *place, const struct field *field,
+                  void *out);
 /* Keeps the place, a struct place, to be read later; it points to the place of the table. */
 void read_later(struct schema *schema, const struct place *place, const struct field *field,
                 void *out);

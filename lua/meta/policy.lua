@@ -6,6 +6,9 @@
 --- name of a preset stands wherever a policy's file does: `none`, `public-only`, `allow-all`, `non-local`;
 --- `lunette print NAME` shows what one expands to.
 ---
+--- Without functions, the same table can be written in JSON, in a file named `.json` or one that begins with a
+--- brace: `{ "rules": ["allow@public:tcp:443"] }`. `lunette print --json` writes such files.
+---
 --- Every mistake is told with its file, line and field, and nothing starts on a policy that has one. What this
 --- version of lunette cannot enforce, `run` and `serve` refuse by name.
 ---
@@ -161,6 +164,9 @@
 ---
 --- Bounds; see *limits*.
 ---@field limits? lunette.Limits
+---
+--- Whatever it is, it is not read: for people who write JSON, which has no comments.
+---@field comment? any
 
 --- # Rules
 ---
@@ -244,6 +250,9 @@
 ---
 --- A label for people.
 ---@field name? string
+---
+--- Not read; see there.
+---@field comment? any
 
 --- # dns
 ---@class lunette.Dns
