@@ -25,6 +25,7 @@ extern const struct command command_match;
 extern const struct command command_print;
 extern const struct command command_replay;
 extern const struct command command_repl;
+extern const struct command command_ctl;
 extern const struct command command_run;
 extern const struct command command_serve;
 extern const struct command command_test;

@@ -42,7 +42,9 @@ int observation_open(struct observation *observation, struct hide *hide)
                     r == -EEXIST ? "; --force writes over it" : "");
         return r;
     }
-    (void)hide_cover(hide, observation->path); /* else CMD could write its own policy */
+    if (hide != NULL) {
+        (void)hide_cover(hide, observation->path); /* else CMD could write its own policy */
+    }
     return 0;
 }
 

@@ -17,7 +17,8 @@ struct observation {
     struct observer *observer; /* from observation_begin() on */
 };
 
-/* Opens the file, and hides it from CMD. Returns 0, or -errno after saying what is wrong. */
+/* Opens the file, and hides it from CMD (`hide` NULL: there is none). Returns 0, or -errno after
+ * saying what is wrong. */
 int observation_open(struct observation *observation, struct hide *hide);
 /* The guest is about to start: what the file held is gone. Returns 0 or -errno. */
 int observation_begin(struct observation *observation, const ln_link *link);

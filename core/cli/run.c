@@ -257,6 +257,9 @@ static int run_guest(struct run *run)
         return end_guest(run);
     }
     session_raise_limits();
+    if (run->session.control_path != NULL && session_start_keeper(&run->session, NULL) < 0) {
+        return end_guest(run);
+    }
     int status = make_gateway(run);
     if (status != 0) {
         (void)end_guest(run);
@@ -318,6 +321,9 @@ const struct command command_run = {
         "                   under allow-all everything is seen; what is refused is listed too\n"
         "  --observe-suffixes  write \".example.com\" in the place of several names below it\n"
         "  --force          let --observe write over a file that is there\n"
+        "  --control PATH   be asked and told by `lunette ctl` at this UNIX socket, which CMD "
+        "does\n"
+        "                   not see; what `ctl reload` reads again is not to be CMD's to write\n"
         "  --slot N         which subnets of the policy's pools to take, 0 to 65535 (default 0)\n"
         "  --mtu N          of the guest's interface, 1280 to 65520 bytes (default 1500)\n"
         "  -v, --verbose    say what is set up and hidden, and at the end what was counted\n"

@@ -116,27 +116,15 @@ static int parse(struct serve *serve, char **argv)
 
 /* Each returns 0, or -errno after saying what is wrong. */
 
-static int bind_at(const char *path, int type)
-{
-    int fd = unix_bind(path, type);
-    if (fd == -EADDRINUSE) {
-        command_say("%s: somebody else is there: another process listens, or it is no socket",
-                    path);
-    } else if (fd < 0) {
-        command_say("%s: %s", path, strerror(-fd));
-    }
-    return fd;
-}
-
 static int open_stream(struct serve *serve)
 {
-    int fd = bind_at(serve->stream_path, SOCK_STREAM);
+    int fd = unix_bind_or_say(serve->stream_path, SOCK_STREAM);
     return fd < 0 ? fd : session_failed(stream_init(&serve->link.stream, fd, -1), "listen");
 }
 
 static int open_dgram(struct serve *serve)
 {
-    int fd = bind_at(serve->dgram_path, SOCK_DGRAM);
+    int fd = unix_bind_or_say(serve->dgram_path, SOCK_DGRAM);
     return fd < 0 ? fd : session_failed(dgram_init(&serve->link.dgram, fd, false), "listen");
 }
 
@@ -337,11 +325,9 @@ static int turn(struct serve *serve)
 
 static int serve_guest(struct serve *serve)
 {
-    const char *sockets[KEEPER_SOCKETS_MAX] = {serve->stream_path != NULL ? serve->stream_path
-                                                                          : serve->dgram_path};
+    const char *socket = serve->stream_path != NULL ? serve->stream_path : serve->dgram_path;
     if (session_open_outputs(&serve->session, STDOUT_FILENO, NULL) < 0 || open_link(serve) < 0 ||
-        session_failed(keeper_start(&serve->session.keeper, serve->session.policy, sockets),
-                       "start the keeper of files") < 0 ||
+        session_start_keeper(&serve->session, socket) < 0 ||
         session_failed(confine_memory(), "protect lunette's memory") < 0) {
         return EXIT_LUNETTE_FAILED;
     }
@@ -407,6 +393,7 @@ const struct command command_serve = {
         "  --force          let --observe write over a file that is there\n"
         "  --slot N         which subnets of the policy's pools to take, 0 to 65535 (default 0)\n"
         "  --mtu N          1280 to 65520 bytes (default 1500)\n"
+        "  --control PATH   be asked and told by `lunette ctl` at this UNIX socket\n"
         "  --ready-fd N     write a newline to descriptor N when guests are served; systemd is "
         "told\n"
         "                   through $NOTIFY_SOCKET\n"

@@ -47,8 +47,11 @@ static int take_mtu(void *user, const char *value)
 
 struct session session_of(const struct command *command)
 {
-    return (struct session){
-        .command = command, .mtu = MTU_DEFAULT, .keeper.socket = -1, .observation.fd = -1};
+    return (struct session){.command = command,
+                            .mtu = MTU_DEFAULT,
+                            .keeper.socket = -1,
+                            .observation.fd = -1,
+                            .control.fd = -1};
 }
 
 void session_options(struct session *session, struct option_spec specs[SESSION_OPTIONS])
@@ -132,8 +135,13 @@ static int open_output(struct hide *hide, const char *path)
 int session_open_outputs(struct session *session, int dash_fd, struct hide *hide)
 {
     if (session->control_path != NULL) {
-        command_say("--control is not there in this version of lunette");
-        return -ENOTSUP;
+        int r = control_open(&session->control, session->control_path);
+        if (r < 0) {
+            return r;
+        }
+        if (hide != NULL) {
+            (void)hide_cover(hide, session->control_path);
+        }
     }
     if (session->events != NULL) {
         int fd = strcmp(session->events, "-") == 0 ? fcntl(dash_fd, F_DUPFD_CLOEXEC, 3)
@@ -153,6 +161,17 @@ int session_open_outputs(struct session *session, int dash_fd, struct hide *hide
         }
     }
     return observation_open(&session->observation, hide);
+}
+
+int session_start_keeper(struct session *session, const char *socket)
+{
+    const char *sockets[KEEPER_SOCKETS_MAX] = {session->control_path, socket};
+    if (sockets[0] == NULL) {
+        sockets[0] = socket;
+        sockets[1] = NULL;
+    }
+    return session_failed(keeper_start(&session->keeper, session->policy, sockets),
+                          "start the keeper of files");
 }
 
 static int start_sinks(struct session *session)
@@ -216,7 +235,8 @@ int session_start(struct session *session, struct transport *link)
 {
     struct pcapng *pcap = session->pcap.sink == NULL ? NULL : &session->pcap;
     session->link = link;
-    return session_failed(transport_start(link, session->gateway, pcap), "read frames");
+    int r = session_failed(transport_start(link, session->gateway, pcap), "read frames");
+    return r < 0 ? r : session_failed(control_start(&session->control, session), "listen");
 }
 
 int session_confine(struct session *session, bool with_files, int terminal_fd)
@@ -289,6 +309,7 @@ int session_end(struct session *session)
     if (session->gateway != NULL && session->verbose) {
         say_stats(session);
     }
+    control_close(&session->control);
     session->gateway = ln_gateway_free(session->gateway);
     event_log_close(&session->log);
     int r = observation_end(&session->observation, session->policy);

@@ -4,6 +4,7 @@
 #ifndef LN_CLI_SESSION_H
 #define LN_CLI_SESSION_H
 
+#include "cli/control.h"
 #include "cli/event_log.h"
 #include "cli/hide.h"
 #include "cli/keeper.h"
@@ -27,6 +28,7 @@ struct session {
     struct pcapng pcap;
     struct observation observation;
     struct keeper keeper;
+    struct control control;
 };
 
 /* `command` for usage errors. */
@@ -41,13 +43,18 @@ int session_check_options(const struct session *session);
 int session_open_standard(void);
 /* As many descriptors as this process may have. A child inherits that. */
 void session_raise_limits(void);
-/* Opens what --events, --pcap and --observe name; "-" is a copy of `dash_fd`. Regular files are
- * added to `hide` (may be NULL), for the logged must not edit the log. Returns 0 or -errno. */
+/* Opens what --events, --pcap and --observe name, and binds the socket of --control; "-" is a copy
+ * of `dash_fd`. Regular files are added to `hide` (may be NULL), for the logged must not edit the
+ * log. Returns 0 or -errno. */
 int session_open_outputs(struct session *session, int dash_fd, struct hide *hide);
+/* Starts the keeper of files (keeper.h), which removes the sockets at the end: that of --control
+ * and `socket` (NULL: none). Returns 0 or -errno. */
+int session_start_keeper(struct session *session, const char *socket);
 /* Loads the policy and makes the gateway, for a link that takes these LN_OFFLOAD_*. Returns 0 and a
  * reference to the policy in *ret_policy, or the exit status. */
 int session_make_gateway(struct session *session, uint32_t offloads, ln_policy **ret_policy);
-/* Starts the link, which its owner stops before session_end(). Returns 0 or -errno. */
+/* Starts the link, which its owner stops before session_end(), and answers at the control socket.
+ * Returns 0 or -errno. */
 int session_start(struct session *session, struct transport *link);
 /* From here on this process can do no more than it must: confine.h. `with_files`: its file system
  * stays, for a link whose peers are named by path. Returns 0 or -errno. */

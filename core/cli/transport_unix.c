@@ -83,6 +83,18 @@ int unix_bind(const char *path, int type)
     return fd;
 }
 
+int unix_bind_or_say(const char *path, int type)
+{
+    int fd = unix_bind(path, type);
+    if (fd == -EADDRINUSE) {
+        command_say("%s: somebody else is there: another process listens, or it is no socket",
+                    path);
+    } else if (fd < 0) {
+        command_say("%s: %s", path, strerror(-fd));
+    }
+    return fd;
+}
+
 static int set_nonblocking(int fd)
 {
     return fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK) != 0 ? -errno : 0;

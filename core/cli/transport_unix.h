@@ -13,6 +13,8 @@
  * any more is replaced. Streams listen. `type`: SOCK_STREAM or SOCK_DGRAM. Returns the descriptor,
  * or -errno: -EADDRINUSE when somebody listens there, or it is no socket; -ENAMETOOLONG. */
 int unix_bind(const char *path, int type);
+/* The same, and says what is wrong. */
+int unix_bind_or_say(const char *path, int type);
 
 /* One guest at a time. Where it hangs up, or sends what is no frame, it is cut off: its flows are
  * reset, and the next one is accepted. */

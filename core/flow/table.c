@@ -75,6 +75,7 @@ void flow_table_add(struct flow_table *table, struct flow *flow, enum flow_class
                     uint64_t now_ns)
 {
     flow->hash = hash_key_of(table, &flow->key);
+    flow->id = ++table->last_id;
     struct flow **bucket = &table->buckets[flow->hash & table->mask];
     flow->chain = *bucket;
     *bucket = flow;

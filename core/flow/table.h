@@ -37,6 +37,7 @@ struct flow {
     struct flow *older, *newer;
     struct flow_key key;
     uint64_t hash;
+    uint64_t id;        /* of this flow and no other of the table */
     uint8_t flow_class; /* enum flow_class */
     uint8_t direction;  /* ln_direction */
     /* Ingress: who calls, as it is judged and told (the guest may know it by another address and
@@ -60,6 +61,7 @@ struct flow_table {
     struct flow **buckets;
     uint32_t mask; /* buckets - 1 */
     uint32_t count;
+    uint64_t last_id;
     struct hash_key key;
     struct flow_list lists[FLOW_CLASSES];
 };

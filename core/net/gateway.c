@@ -359,24 +359,26 @@ int ln_gateway_new(const ln_config *config, const ln_host *host, void *user, ln_
     return 0;
 }
 
-static void each_flow(ln_gateway *gw, void (*visit)(ln_gateway *gw, struct flow *flow))
+void gateway_each_flow(ln_gateway *gw, void (*visit)(void *user, struct flow *flow), void *user)
 {
     for (int c = 0; c < FLOW_CLASSES; c++) {
         struct flow *next;
         for (struct flow *flow = gw->flows.lists[c].oldest; flow != NULL; flow = next) {
             next = flow->newer;
-            visit(gw, flow);
+            visit(user, flow);
         }
     }
 }
 
-static void end_flow(ln_gateway *gw, struct flow *flow)
+static void end_flow(void *user, struct flow *flow)
 {
+    ln_gateway *gw = user;
     gateway_destroy_flow(gw, flow, "shutdown");
 }
 
-static void end_flow_of_guest(ln_gateway *gw, struct flow *flow)
+static void end_flow_of_guest(void *user, struct flow *flow)
 {
+    ln_gateway *gw = user;
     gateway_destroy_flow(gw, flow, "guest_gone");
 }
 
@@ -386,7 +388,7 @@ ln_gateway *ln_gateway_free(ln_gateway *gw)
         return NULL;
     }
     gw->deaf = true;
-    each_flow(gw, end_flow);
+    gateway_each_flow(gw, end_flow, gw);
     publish_free(gw->published);
     gateway_tell_muffled(gw);
     name_service_stop(gw);
@@ -452,8 +454,9 @@ int ln_gateway_fd(const ln_gateway *gw)
 
 /* ---- reload ---- */
 
-static void rejudge(ln_gateway *gw, struct flow *flow)
+static void rejudge(void *user, struct flow *flow)
 {
+    ln_gateway *gw = user;
     if (flow->flow_class == FLOW_DENIED) {
         return; /* by the new policy, a moment ago */
     }
@@ -464,6 +467,12 @@ static void rejudge(ln_gateway *gw, struct flow *flow)
     } else if (flow->key.peer_port != GATEWAY_PORT_DNS) { /* there, each query is judged */
         tcp_flow_rejudge(gw, flow);
     }
+}
+
+void gateway_rejudge(ln_gateway *gw)
+{
+    gateway_forget_refused(gw, true);
+    gateway_each_flow(gw, rejudge, gw);
 }
 
 /* A guest keeps its addresses. */
@@ -518,9 +527,8 @@ int ln_gateway_reload(ln_gateway *gw, ln_policy *policy, ln_error *reterr)
     (void)look_at_machine(gw); /* at the latest in the next seconds */
     name_service_reload(gw, &upstream);
     events_tell(&gw->events, &(ln_event){.kind = LN_EVENT_RELOAD});
-    gateway_forget_refused(gw, true);
     publish_reload(gw, policy, added);
-    each_flow(gw, rejudge);
+    gateway_rejudge(gw);
     publish_forget_withdrawn(gw);
     gateway_wake(gw);
     return 0;
@@ -542,7 +550,7 @@ int ln_gateway_reset(ln_gateway *gw)
     }
     loop_now(&gw->loop);
     gw->deaf = true;
-    each_flow(gw, end_flow_of_guest);
+    gateway_each_flow(gw, end_flow_of_guest, gw);
     gateway_forget_refused(gw, true); /* with those that were just refused for what they showed */
     name_service_forget(gw);
     gw->deaf = false;

@@ -86,6 +86,10 @@ struct loop *gateway_loop(ln_gateway *gw);
 int gateway_turn(ln_gateway *gw, int timeout_ms);
 /* From outside a turn: the descriptor becomes readable, so that what is left to do is done. */
 void gateway_wake(ln_gateway *gw);
+/* Judges every flow again; those now denied are reset. */
+void gateway_rejudge(ln_gateway *gw);
+/* Visits every flow, refused ones too. `visit` may end the flow that it is given. */
+void gateway_each_flow(ln_gateway *gw, void (*visit)(void *user, struct flow *flow), void *user);
 /* Sends a frame to the guest. Returns what the host's send_frame did. */
 int gateway_send(ln_gateway *gw, const ln_frame *frame);
 /* Sends an IP packet that stands behind ETH_LEN bytes of room for its Ethernet header; `len` counts
@@ -147,6 +151,8 @@ void tcp_flow_rejudge(ln_gateway *gw, struct flow *flow);
 /* A connection to a published port: `flow` says which, by its key, caller, decision (allow) and
  * `via`. There is no flow of that key. `fd` is the flow's from success on. Returns 0 or -errno. */
 int tcp_flow_call(ln_gateway *gw, const struct flow *flow, int fd);
+/* Brings flow->bytes_out and bytes_in up to date. */
+void tcp_flow_count(struct flow *flow);
 /* Goes on with the flows that had more to do than their share of the last turn. */
 void tcp_flow_resume(ln_gateway *gw);
 

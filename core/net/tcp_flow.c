@@ -266,6 +266,13 @@ static const char *end_name(enum tcp_end end)
     return NULL;
 }
 
+void tcp_flow_count(struct flow *flow)
+{
+    const struct tcp_flow *f = (const struct tcp_flow *)(const void *)flow;
+    flow->bytes_out = f->ep.bytes_out;
+    flow->bytes_in = f->ep.bytes_in;
+}
+
 static void side_closed(struct tcp_far *side, enum tcp_end end)
 {
     struct tcp_flow *f = flow_of_side(side);
@@ -276,8 +283,7 @@ static void side_closed(struct tcp_far *side, enum tcp_end end)
     delist(f);
     tcp_first_free(f);
     ln_pins_release(gw->admission.pins, flow_peer(&f->flow), gw->loop.now_ns);
-    f->flow.bytes_out = f->ep.bytes_out;
-    f->flow.bytes_in = f->ep.bytes_in;
+    tcp_flow_count(&f->flow);
     if (f->certain) {
         tcp_flow_tell_open(f);
     }

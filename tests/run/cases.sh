@@ -108,7 +108,7 @@ test_exit_status_is_2_for_wrong_arguments_and_policies() {
 }
 test_help_names_every_option() {
   "$lunette" run --help >help || fail "status $?"
-  for option in --show --hide --events --pcap --slot --mtu --verbose; do
+  for option in --show --hide --events --pcap --control --slot --mtu --verbose; do
     grep -q -e "$option" help || fail "no $option"
   done
 }

@@ -81,6 +81,43 @@ LN_API void ln_gateway_stats(const ln_gateway *gw, ln_stats *ret);
 /* The name of a drop reason, NULL past the last. */
 LN_API const char *ln_drop_name(unsigned reason);
 
+/* ---- looking into a running gateway ---- */
+
+typedef struct ln_flow {
+    uint64_t id; /* of this flow and no other of this gateway */
+    ln_direction direction;
+    ln_protocol protocol;
+    ln_addr guest, peer;            /* the peer as the policy sees it */
+    uint16_t guest_port, peer_port; /* 0 for echo */
+    const char *state;              /* "half_open", "open", "closing", "one_way", "two_way" */
+    const char *name;               /* that was shown; NULL: none */
+    uint32_t rule;                  /* that allowed it; 0: a default, or it is not judged yet */
+    uint64_t age_ms;
+    uint64_t bytes_out, bytes_in; /* payload; guest to network is out */
+    uint64_t packets_out, packets_in;
+} ln_flow;
+
+/* Visits every live flow. What `flow` points to is borrowed until the call returns; `visit` may not
+ * change the gateway. */
+LN_API void ln_gateway_flows(ln_gateway *gw, void (*visit)(void *user, const ln_flow *flow),
+                             void *user);
+/* Ends a flow: both sides are reset ("revoked"). Returns 0, -ENOENT, or -EBUSY from inside a
+ * callback. */
+LN_API int ln_gateway_end_flow(ln_gateway *gw, uint64_t id);
+/* Visits every name that the guest resolved, with each of its addresses. */
+LN_API void ln_gateway_pins(const ln_gateway *gw,
+                            void (*visit)(void *user, const char *name, const ln_addr *addr,
+                                          uint64_t left_ms),
+                            void *user);
+/* Forgets what the guest resolved a name to, and judges live flows again: those that only this name
+ * had opened are reset. Returns 0, -ENOENT when it is not resolved, -EINVAL when it is no name, or
+ * -EBUSY from inside a callback. */
+LN_API int ln_gateway_revoke(ln_gateway *gw, const char *name);
+/* How many flows a rule decided since the policy was loaded; 0: the defaults. */
+LN_API uint64_t ln_gateway_rule_hits(const ln_gateway *gw, uint32_t rule);
+/* The policy in force; borrowed until the next reload. */
+LN_API const ln_policy *ln_gateway_policy(const ln_gateway *gw);
+
 /* What the guest is to be configured with. */
 typedef struct ln_link {
     uint8_t gateway_mac[6], guest_mac[6];
