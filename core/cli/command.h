@@ -26,6 +26,7 @@ extern const struct command command_print;
 extern const struct command command_replay;
 extern const struct command command_repl;
 extern const struct command command_ctl;
+extern const struct command command_doctor;
 extern const struct command command_run;
 extern const struct command command_serve;
 extern const struct command command_test;

@@ -35,25 +35,32 @@ static long read_setting(const char *path)
     return value;
 }
 
+const char *isolation_why(int err)
+{
+    if (read_setting("/proc/sys/user/max_user_namespaces") == 0) {
+        return "user namespaces are switched off (`sysctl user.max_user_namespaces=10000`)";
+    }
+    if (read_setting("/proc/sys/kernel/unprivileged_userns_clone") == 0) {
+        return "users may not make user namespaces (`sysctl kernel.unprivileged_userns_clone=1`)";
+    }
+    if (read_setting("/proc/sys/kernel/apparmor_restrict_unprivileged_userns") == 1) {
+        return "AppArmor keeps users from using user namespaces; give lunette a profile with "
+               "`userns,`, or `sysctl kernel.apparmor_restrict_unprivileged_userns=0`";
+    }
+    if (err == ENOSPC || err == EUSERS) {
+        return "the limits in /proc/sys/user are reached, or namespaces are nested too deeply";
+    }
+    if (err == EPERM || err == ENOSYS) {
+        return "a container's system call filter, or a chroot, forbids it";
+    }
+    return err == EINVAL ? "this kernel is built without them" : NULL;
+}
+
 void isolation_explain(int err)
 {
-    const char *why = "";
-    if (read_setting("/proc/sys/user/max_user_namespaces") == 0) {
-        why = ": user namespaces are switched off (`sysctl user.max_user_namespaces=10000`)";
-    } else if (read_setting("/proc/sys/kernel/unprivileged_userns_clone") == 0) {
-        why = ": users may not make user namespaces "
-              "(`sysctl kernel.unprivileged_userns_clone=1`)";
-    } else if (read_setting("/proc/sys/kernel/apparmor_restrict_unprivileged_userns") == 1) {
-        why = ": AppArmor keeps users from using user namespaces; give lunette a profile with "
-              "`userns,`, or `sysctl kernel.apparmor_restrict_unprivileged_userns=0`";
-    } else if (err == ENOSPC || err == EUSERS) {
-        why = ": the limits in /proc/sys/user are reached, or namespaces are nested too deeply";
-    } else if (err == EPERM || err == ENOSYS) {
-        why = ": a container's system call filter, or a chroot, forbids it";
-    } else if (err == EINVAL) {
-        why = ": this kernel is built without them";
-    }
-    command_say("cannot make namespaces: %s%s", strerror(err), why);
+    const char *why = isolation_why(err);
+    command_say("cannot make namespaces: %s%s%s", strerror(err), why == NULL ? "" : ": ",
+                why == NULL ? "" : why);
 }
 
 /* ---- id maps ---- */

@@ -35,7 +35,10 @@ void guest_signal(struct guest *guest, int signal);
  * EXIT_LUNETTE_FAILED. `options`: waitpid's; with WNOHANG, -1 when it has not ended. */
 int guest_wait(struct guest *guest, int options);
 
-/* Says why namespaces cannot be made, with what the kernel's settings tell. */
+/* Why namespaces cannot be made, as the kernel's settings tell it, and what mends it; NULL: they do
+ * not tell. `err`: what the attempt failed with. */
+const char *isolation_why(int err);
+/* Says so. */
 void isolation_explain(int err);
 
 #endif

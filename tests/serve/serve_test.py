@@ -338,6 +338,19 @@ class Served(unittest.TestCase):
         self.assertNotIn(run.returncode, (0, 2, 125), run.stderr)
         self.assertFalse(os.path.exists(self.control))
 
+    # ---- doctor ----
+
+    def test_doctor_says_what_is_lacking_and_what_mends_it(self):
+        whole = subprocess.run([LUNETTE, "doctor"], capture_output=True, text=True)
+        lacking = "LACKS" in whole.stdout
+        self.assertEqual(whole.returncode, 1 if lacking else 0)
+        self.assertIn("namespaces", whole.stdout)
+        hidden = "mount -t tmpfs tmpfs /dev/net && exec %s doctor" % LUNETTE
+        run = subprocess.run(["unshare", "--user", "--map-root-user", "--mount", "sh", "-c", hidden],
+                             capture_output=True, text=True)
+        self.assertEqual(run.returncode, 1, run.stderr)
+        self.assertRegex(run.stdout, r"LACKS +/dev/net/tun: No such file.*\n +`modprobe tun`")
+
 
 if __name__ == "__main__":
     unittest.main(verbosity=1)
