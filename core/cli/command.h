@@ -7,7 +7,7 @@
 
 enum {
     EXIT_ALLOW = 0,
-    EXIT_DENY = 1, /* match: deny or reject; check --strict: warnings */
+    EXIT_DENY = 1, /* match: deny or reject; check --strict: warnings; diff: widened */
     EXIT_USAGE = 2 /* wrong arguments, or a policy that cannot be used */
 };
 
@@ -21,6 +21,7 @@ struct command {
 };
 
 extern const struct command command_check;
+extern const struct command command_diff;
 extern const struct command command_match;
 extern const struct command command_print;
 extern const struct command command_replay;

@@ -41,7 +41,7 @@ ln_action view_default(const struct view *view, const ln_settings *settings)
     case VIEW_ANSWER:
         break;
     }
-    return LN_DENY;
+    return settings->dns_rebind_protection ? LN_DENY : LN_ALLOW;
 }
 
 static enum part connection_part(const struct view *view, const ln_rule *rule)
@@ -97,6 +97,15 @@ bool view_sees(const struct view *view, const struct place *place, enum owner ow
 }
 
 /* ---- strips ---- */
+
+static enum part layers_part(const struct layers *layers, const ln_rule *rule)
+{
+    enum part part = view_part(&layers->view, rule);
+    if (part != PART_FUNCTION || layers->functions == FUNCTIONS_APART) {
+        return part;
+    }
+    return layers->functions == FUNCTIONS_SAY_YES ? PART_FIXED : PART_NONE;
+}
 
 /* Room for the work on one strip. */
 struct workshop {
@@ -215,7 +224,7 @@ static int build_strip(struct workshop *w, uint32_t n, struct strip *ret)
     for (uint32_t i = 0; i < n; i++) {
         const ln_rule *rule = terrain->rules[w->picked[i]];
         n_cuts += 2 * rule->n_ports;
-        n_functions += view_part(&w->layers->view, rule) == PART_FUNCTION;
+        n_functions += layers_part(w->layers, rule) == PART_FUNCTION;
     }
     if (n_cuts > w->cuts_room) {
         free(w->cuts);
@@ -243,7 +252,7 @@ static int build_strip(struct workshop *w, uint32_t n, struct strip *ret)
     n_functions = 0;
     for (uint32_t i = 0; i < n; i++) {
         const ln_rule *rule = terrain->rules[w->picked[i]];
-        if (view_part(&w->layers->view, rule) == PART_FUNCTION) {
+        if (layers_part(w->layers, rule) == PART_FUNCTION) {
             functions[n_functions++] = w->picked[i];
             touch(w, pieces, n_pieces, rule);
         } else {
@@ -266,7 +275,7 @@ static int build_strips(struct workshop *w, uint32_t from, uint32_t to)
         for (uint32_t i = terrain->start[bucket]; i < terrain->start[bucket + 1]; i++) {
             uint32_t rule = terrain->members[i];
             if (rule >= from && rule < to &&
-                view_part(&layers->view, terrain->rules[rule]) != PART_NONE) {
+                layers_part(layers, terrain->rules[rule]) != PART_NONE) {
                 w->picked[n++] = rule;
             }
         }
@@ -279,9 +288,9 @@ static int build_strips(struct workshop *w, uint32_t from, uint32_t to)
 }
 
 int layers_build(struct layers *layers, const struct terrain *terrain, const struct view *view,
-                 uint32_t from, uint32_t to)
+                 enum functions functions, uint32_t from, uint32_t to)
 {
-    *layers = (struct layers){.terrain = terrain, .view = *view};
+    *layers = (struct layers){.terrain = terrain, .view = *view, .functions = functions};
     struct workshop w = {.layers = layers};
     w.picked = reallocarray(NULL, terrain->n_rules + 1u, sizeof(*w.picked));
     layers->strips = arena_array(&layers->arena, terrain->n_buckets, sizeof(*layers->strips));

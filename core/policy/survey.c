@@ -436,7 +436,8 @@ static void visit_names(struct pass *p, unsigned sides, const struct firsts *fir
 
 static int survey_view(struct pass *p)
 {
-    int r = layers_build(&p->layers, &p->survey->terrain, p->view, 0, p->survey->terrain.n_rules);
+    int r = layers_build(&p->layers, &p->survey->terrain, p->view, FUNCTIONS_APART, 0,
+                         p->survey->terrain.n_rules);
     r = r < 0 ? r : find_firsts(p);
     r = r < 0 ? r : visit_places(p);
     if (r < 0 || p->survey->terrain.names.count == 0) {

@@ -138,7 +138,8 @@ int survey_swallowers(const struct survey *survey, const uint32_t *rules, uint32
     }
     for (size_t v = 0; v < VIEWS && n > 0 && VIEW_LIST[v].kind == VIEW_CONNECTION; v++) {
         struct layers layers;
-        int r = layers_build(&layers, &survey->terrain, &VIEW_LIST[v], 0, survey->terrain.n_rules);
+        int r = layers_build(&layers, &survey->terrain, &VIEW_LIST[v], FUNCTIONS_APART, 0,
+                             survey->terrain.n_rules);
         if (r < 0) {
             return r;
         }

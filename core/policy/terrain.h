@@ -119,17 +119,21 @@ struct strip {
     uint32_t n_functions;
 };
 
+/* What is made of rules with a function. */
+enum functions { FUNCTIONS_APART, FUNCTIONS_SAY_NO, FUNCTIONS_SAY_YES };
+
 struct layers {
     struct arena arena;
     const struct terrain *terrain;
     struct view view;
+    enum functions functions;
     struct strip *strips; /* of each bucket */
 };
 
 /* The strips of the rules numbered from `from` up to before `to`. Returns 0 or -ENOMEM, and then
  * nothing is left to free. */
 int layers_build(struct layers *layers, const struct terrain *terrain, const struct view *view,
-                 uint32_t from, uint32_t to);
+                 enum functions functions, uint32_t from, uint32_t to);
 void layers_free(struct layers *layers);
 
 /* ---- chains ---- */

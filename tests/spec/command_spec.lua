@@ -28,7 +28,7 @@ describe("lunette", function()
   it("shows its commands, its version, and help for each", function()
     local help = run("--help")
     assert.equal(0, help.status)
-    for _, name in ipairs { "run", "check", "match", "print", "test", "repl" } do
+    for _, name in ipairs { "run", "check", "match", "print", "diff", "test", "repl" } do
       assert.matches("\n  " .. name .. " ", help.out)
       local topic = run(name, "--help")
       assert.equal(0, topic.status)
