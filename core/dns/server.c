@@ -156,7 +156,7 @@ static void judge_resolver(const struct dns_server *server, struct dns_ticket *t
         .peer_port = DNS_PORT,
         .ip_protocol = asker->transport == LN_TCP ? IPPROTO_TCP : IPPROTO_UDP,
     };
-    admission_judge(server->admission, &key, LN_EGRESS, LN_NAME_NONE, NULL, false, asker->flows,
+    admission_judge(server->admission, &key, 0, LN_EGRESS, LN_NAME_NONE, NULL, false, asker->flows,
                     now_ns, ret);
     ticket->pinned = names_one_host(server->admission->policy, ret);
 }

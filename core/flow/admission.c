@@ -47,7 +47,7 @@ static bool has_ports(uint8_t ip_protocol)
     return ip_protocol == IPPROTO_TCP || ip_protocol == IPPROTO_UDP;
 }
 
-void admission_judge(const struct admission *admission, const struct flow_key *key,
+void admission_judge(const struct admission *admission, const struct flow_key *key, uint64_t flow,
                      ln_direction direction, ln_name_state name_state, const char *claimed,
                      bool claimed_is_host, uint32_t flows, uint64_t now_ns, ln_decision *ret)
 {
@@ -62,6 +62,7 @@ void admission_judge(const struct admission *admission, const struct flow_key *k
         .claimed_is_host = claimed_is_host,
         .now_ns = now_ns,
         .flows = flows,
+        .flow = flow,
     };
     ln_policy_evaluate(admission->policy, admission->pins, &admission->host, &query, ret, NULL);
     admission_tell_failure(admission, &query, ret);

@@ -20,8 +20,9 @@ struct admission {
 int admission_set_policy(struct admission *admission, ln_policy *policy);
 void admission_fini(struct admission *admission);
 
-/* Judges the flow of `key`. `claimed` only with LN_NAME_SHOWN. */
-void admission_judge(const struct admission *admission, const struct flow_key *key,
+/* Judges the flow of `key`, which is `flow` at every call about it (ln_query). `claimed` only with
+ * LN_NAME_SHOWN. */
+void admission_judge(const struct admission *admission, const struct flow_key *key, uint64_t flow,
                      ln_direction direction, ln_name_state name_state, const char *claimed,
                      bool claimed_is_host, uint32_t flows, uint64_t now_ns, ln_decision *ret);
 

@@ -75,6 +75,11 @@ struct flow *flow_table_find(const struct flow_table *table, const struct flow_k
 void flow_table_add(struct flow_table *table, struct flow *flow, enum flow_class flow_class,
                     uint64_t now_ns);
 void flow_table_remove(struct flow_table *table, struct flow *flow);
+/* What the id of the flow that is added next will be. */
+static inline uint64_t flow_table_next_id(const struct flow_table *table)
+{
+    return table->last_id + 1;
+}
 /* Marks a flow used: it becomes the newest of its class. */
 void flow_table_touch(struct flow_table *table, struct flow *flow, uint64_t now_ns);
 void flow_table_move(struct flow_table *table, struct flow *flow, enum flow_class flow_class,

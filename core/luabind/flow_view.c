@@ -59,6 +59,15 @@ static void push_flows(lua_State *L, const ln_flow_view *flow)
     lua_pushinteger(L, flow->flows);
 }
 
+static void push_id(lua_State *L, const ln_flow_view *flow)
+{
+    if (flow->id == 0) {
+        lua_pushnil(L);
+    } else {
+        lua_pushinteger(L, (lua_Integer)flow->id);
+    }
+}
+
 static void push_time(lua_State *L, const ln_flow_view *flow)
 {
     (void)flow;
@@ -83,12 +92,19 @@ static const struct field {
     const char *name;
     push_field *push;
 } fields[] = {
-    {"direction", push_direction}, {"protocol", push_protocol},
-    {"address", push_address},     {"port", push_port},
-    {"names", push_names},         {"sni", push_sni},
-    {"host", push_host},           {"group", push_group},
-    {"country", push_country},     {"asn", push_asn},
-    {"time", push_time},           {"flows", push_flows},
+    {"direction", push_direction},
+    {"protocol", push_protocol},
+    {"address", push_address},
+    {"port", push_port},
+    {"names", push_names},
+    {"sni", push_sni},
+    {"host", push_host},
+    {"group", push_group},
+    {"country", push_country},
+    {"asn", push_asn},
+    {"time", push_time},
+    {"flows", push_flows},
+    {"id", push_id},
 };
 
 static int flow_index(lua_State *L)

@@ -3,6 +3,7 @@
 #include <lualib.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "luabind/budget.h"
 #include "luabind/sandbox.h"
@@ -129,6 +130,14 @@ static int base_load(lua_State *L)
 int sandbox_env(lua_State *L)
 {
     lua_pushstring(L, getenv(luaL_checkstring(L, 1)));
+    return 1;
+}
+
+int sandbox_now(lua_State *L)
+{
+    struct timespec ts;
+    clock_gettime(CLOCK_MONOTONIC, &ts);
+    lua_pushnumber(L, (lua_Number)ts.tv_sec + (lua_Number)ts.tv_nsec / 1e9);
     return 1;
 }
 

@@ -15,6 +15,7 @@ int luaopen_lunette_core(lua_State *L)
     static const luaL_Reg functions[] = {
         {"here", where_here},
         {"env", sandbox_env},
+        {"now", sandbox_now},
         {"parse_rule", rule_line_parse},
         {"compile", making_compile},
         {"load", making_load},

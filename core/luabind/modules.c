@@ -77,11 +77,13 @@ static void find_module(lua_State *L, const char *name)
 /* Pushes lunette.core: the part of lunette's modules that is written in C. */
 static void push_core(lua_State *L)
 {
-    lua_createtable(L, 0, 3);
+    lua_createtable(L, 0, 4);
     lua_pushcfunction(L, where_here);
     lua_setfield(L, -2, "here");
     lua_pushcfunction(L, sandbox_env);
     lua_setfield(L, -2, "env");
+    lua_pushcfunction(L, sandbox_now);
+    lua_setfield(L, -2, "now");
     lua_pushcfunction(L, rule_line_parse);
     lua_setfield(L, -2, "parse_rule");
 }

@@ -246,8 +246,8 @@ struct question {
 static void read_question(lua_State *L, int index, const struct policy_object *object,
                           struct question *ret)
 {
-    static const char *const fields[] = {"direction", "protocol", "address", "port", "sni",
-                                         "host",      "flows",    "trace",   NULL};
+    static const char *const fields[] = {"direction", "protocol", "address", "port",  "sni",
+                                         "host",      "flows",    "flow",    "trace", NULL};
     check_fields(L, index, fields);
     ret->query = (ln_query){
         .direction = (ln_direction)choice_field(L, index, "direction", "egress", directions),
@@ -255,6 +255,7 @@ static void read_question(lua_State *L, int index, const struct policy_object *o
         .address = addr_field(L, index, "address"),
         .port = (uint16_t)integer_field(L, index, "port", UINT16_MAX),
         .flows = integer_field(L, index, "flows", UINT32_MAX),
+        .flow = integer_field(L, index, "flow", UINT32_MAX),
     };
     bool has_port = ret->query.protocol == LN_TCP || ret->query.protocol == LN_UDP;
     if (has_port && lua_getfield(L, index, "port") == LUA_TNIL) {
@@ -331,6 +332,7 @@ static int policy_measure(lua_State *L)
         transport = read_dns_question(L, 2, question.name);
     } else {
         read_question(L, 2, object, &question);
+        question.query.flow = UINT64_MAX; /* the same in each round: functions count it once */
     }
     ln_decision decision;
     uint64_t started_ns = now_ns();

@@ -54,6 +54,8 @@ struct sandbox *sandbox_of(lua_State *L);
 void sandbox_open_library(lua_State *L);
 /* env(NAME): a variable of lunette's environment, or nil. */
 int sandbox_env(lua_State *L);
+/* lunette.core.now(): seconds of a clock that never goes back. */
+int sandbox_now(lua_State *L);
 /* modules.c: the function `require`. */
 int sandbox_require(lua_State *L);
 

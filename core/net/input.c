@@ -26,10 +26,18 @@ struct flow_key gateway_key(const struct packet *packet)
     };
 }
 
+/* A flow that is not in the table yet, or stands there as refused, is to be the next one. */
+static uint64_t id_of(const ln_gateway *gw, const struct flow *flow)
+{
+    bool counts = flow != NULL && flow->id != 0 && flow->flow_class != FLOW_DENIED;
+    return counts ? flow->id : flow_table_next_id(&gw->flows);
+}
+
 void gateway_judge(const ln_gateway *gw, const struct flow_key *key, ln_name_state name_state,
                    const char *claimed, bool claimed_is_host, ln_decision *ret)
 {
-    admission_judge(&gw->admission, key, LN_EGRESS, name_state, claimed, claimed_is_host,
+    uint64_t id = id_of(gw, flow_table_find(&gw->flows, key));
+    admission_judge(&gw->admission, key, id, LN_EGRESS, name_state, claimed, claimed_is_host,
                     flow_table_live(&gw->flows), gw->loop.now_ns, ret);
 }
 
@@ -37,7 +45,7 @@ void gateway_judge_call(const ln_gateway *gw, const struct flow *flow, ln_decisi
 {
     struct flow_key key = flow->key;
     key.peer = flow->caller;
-    admission_judge(&gw->admission, &key, LN_INGRESS, LN_NAME_NONE, NULL, false,
+    admission_judge(&gw->admission, &key, id_of(gw, flow), LN_INGRESS, LN_NAME_NONE, NULL, false,
                     flow_table_live(&gw->flows), gw->loop.now_ns, ret);
 }
 

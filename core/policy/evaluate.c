@@ -167,6 +167,7 @@ static ln_flow_view view_of(const struct evaluation *e)
         .group = evaluation_group(e),
         .asn = e->place.asn,
         .flows = query->flows,
+        .id = query->flow,
     };
     geo_code_text(e->place.country, view.country);
     if (e->queried != NULL) {

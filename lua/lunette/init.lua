@@ -2,6 +2,7 @@
 --- are written with; in any other Lua program also what loads, asks and runs them.
 
 local core = require "lunette.core"
+local counting = require "lunette.counting"
 local destinations = require "lunette.destinations"
 local presets = require "lunette.presets"
 local profiles = require "lunette.profiles"
@@ -36,6 +37,9 @@ M.policy = {}
 for name, preset in pairs(presets) do
   M.policy[name:gsub("%-", "_")] = preset
 end
+
+M.counter = counting.counter
+M.ratelimit = counting.ratelimit
 
 --- A variable of lunette's environment, or nil.
 ---@param name string

@@ -25,6 +25,7 @@ function env(name) end
 ---@field asn? integer
 ---@field time integer seconds since 1970
 ---@field flows integer open now
+---@field id? integer the same at every call about this flow; nil where it is judged this once
 
 ---@class lunette.Question
 ---@field address string
@@ -34,6 +35,7 @@ function env(name) end
 ---@field sni? string|false the name that the client shows; nil: none, false: not known yet
 ---@field host? string|string[] the gateway's addresses, in the place of those given to compile()
 ---@field flows? integer open now, for the policy's functions
+---@field flow? integer which flow it is, for those that count flows; else each question is about one of its own
 ---@field trace? boolean
 
 ---@class lunette.Decision

@@ -246,6 +246,19 @@
 --- ```lua
 --- return { rules = { lunette.allow("public"):when(function(flow) return flow.group == "public" end) } }
 --- ```
+---
+--- Functions can remember. `lunette.ratelimit{ n = 20, per = 60 }`, made outside the function, has `:take(flow, key)`:
+--- true for n flows at once and n in `per` seconds in the long run, for each key (none: all flows together).
+--- `lunette.counter(NAME)` has `:count(flow, key)`, how many flows there were, and `:get(key)`. A function may be asked
+--- about a flow more than once, before and after it has shown its name; the flow counts once all the same, and
+--- `flow.id` tells whether it is the same one. A key that hangs on the name counts for what it is at each time. Each
+--- remembers about 4096 keys: a counter forgets those not used lately, a limit refuses more. A policy that is loaded
+--- again begins anew.
+---
+--- ```lua
+--- local limit = lunette.ratelimit { n = 20, per = 60 }
+--- return { rules = { lunette.allow("public"):when(function(flow) return limit:take(flow, flow.address) end) } }
+--- ```
 ---@field when? fun(flow: lunette.Flow): boolean
 ---
 --- A label for people.

@@ -305,6 +305,7 @@ typedef struct ln_flow_view {
     char country[3]; /* "DE"; "" unknown */
     uint32_t asn;    /* 0: unknown */
     uint32_t flows;  /* open now */
+    uint64_t id;     /* the same at every call about a flow; 0: it is judged this once */
 } ln_flow_view;
 
 typedef struct ln_handlers {
@@ -391,6 +392,8 @@ typedef struct ln_query {
     bool claimed_is_host; /* from an HTTP Host header rather than SNI: only for the flow view */
     uint64_t now_ns;      /* the clock of the pins */
     uint32_t flows;       /* open now, for the flow view */
+    uint64_t flow; /* which flow it is, for the flow view: it may be judged more than once; 0: one
+                      that is judged this once */
 } ln_query;
 
 typedef struct ln_decision {

@@ -50,8 +50,8 @@ static void end(struct scene *s, ln_policy *policy)
 
 static void judge(struct scene *s)
 {
-    admission_judge(&s->admission, &s->flow.key, (ln_direction)s->flow.direction, LN_NAME_NONE,
-                    NULL, false, 0, 1, &s->flow.decision);
+    admission_judge(&s->admission, &s->flow.key, s->flow.id, (ln_direction)s->flow.direction,
+                    LN_NAME_NONE, NULL, false, 0, 1, &s->flow.decision);
 }
 
 static void test_egress_is_judged_by_peer_and_its_port(void **state)

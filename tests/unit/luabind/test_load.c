@@ -133,12 +133,12 @@ static void test_a_function_that_fails_is_told_as_an_event(void **state)
     struct flow_key key = {
         .peer = ln_addr_v4(0xc0000201), .peer_port = 81, .ip_protocol = IPPROTO_TCP};
     ln_decision decision;
-    admission_judge(&admission, &key, LN_EGRESS, LN_NAME_NONE, NULL, false, 0, 0, &decision);
+    admission_judge(&admission, &key, 0, LN_EGRESS, LN_NAME_NONE, NULL, false, 0, 0, &decision);
     assert_int_equal(decision.action, LN_DENY);
     assert_int_equal(kept.port, 81);
     assert_int_equal(events.counts[LN_EVENT_HANDLER_ERROR], 1);
     key.peer_port = 80;
-    admission_judge(&admission, &key, LN_EGRESS, LN_NAME_NONE, NULL, false, 0, 0, &decision);
+    admission_judge(&admission, &key, 0, LN_EGRESS, LN_NAME_NONE, NULL, false, 0, 0, &decision);
     assert_int_equal(events.counts[LN_EVENT_HANDLER_ERROR], 1);
     admission_fini(&admission);
 }
