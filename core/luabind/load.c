@@ -12,6 +12,7 @@
 #include "luabind/file.h"
 #include "luabind/sandbox.h"
 #include "luabind/value.h"
+#include "lunette/load.h"
 #include "policy/spelling.h"
 
 struct load {
@@ -220,4 +221,15 @@ int lua_policy_load_from(const struct file_opener *opener, const char *path_or_p
     explicit_bzero(text, load.len); /* it may hold secrets */
     free(text);
     return r;
+}
+
+int ln_policy_load(const char *path_or_preset, ln_policy **ret, ln_problems *problems)
+{
+    return lua_policy_load(path_or_preset, ret, problems);
+}
+
+int ln_policy_load_text(const char *name, const char *text, size_t len, ln_policy **ret,
+                        ln_problems *problems)
+{
+    return lua_policy_load_text(name, text, len, ret, problems);
 }
