@@ -160,8 +160,11 @@ static void judge_dns(struct match *match, struct verdict *verdict)
         return;
     }
     ln_trace trace = trace_to(match, verdict);
-    ln_policy_evaluate_dns(match->policy, match->query.name, LN_UDP, &verdict->decision,
-                           verdict->steps != NULL ? &trace : NULL);
+    char type_text[DNS_TYPE_TEXT_MAX];
+    ln_dns_query asked = {
+        .name = query->name, .type = dns_type_name(type, type_text), .transport = LN_UDP};
+    ln_policy_evaluate_query(match->policy, &asked, &verdict->decision, NULL,
+                             verdict->steps != NULL ? &trace : NULL);
 }
 
 static void judge_connection(struct match *match, const ln_addr *address, struct verdict *verdict)

@@ -41,6 +41,9 @@ static void print_text(const ln_policy *policy, struct arena *arena)
     printf("%*s  egress: %s, ingress: %s by default%s\n", width, "",
            ln_action_name(settings->default_egress), ln_action_name(settings->default_ingress),
            settings->on_connect != 0 ? "; on_connect is asked before the rules" : "");
+    if (settings->on_dns != 0) {
+        printf("%*s  DNS: on_dns is asked before the rules\n", width, "");
+    }
 }
 
 static void geoip_json(struct json *json, const ln_settings *settings)
@@ -64,6 +67,7 @@ static void print_json(const ln_policy *policy, struct arena *arena)
     json_string(&json, "default_ingress", ln_action_name(settings->default_ingress));
     json_string(&json, "deny_mode", settings->deny_by_reject ? "reject" : "drop");
     json_string(&json, "on_connect", settings->on_connect != 0 ? A_FUNCTION : NULL);
+    json_string(&json, "on_dns", settings->on_dns != 0 ? A_FUNCTION : NULL);
     geoip_json(&json, settings);
     json_open(&json, "rules", '[');
     for (size_t i = 1; i <= ln_policy_rule_count(policy); i++) {

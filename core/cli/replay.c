@@ -148,7 +148,13 @@ static int judge_query(struct replay *replay, const struct record *record, ln_de
     if (!is_canonical(record->name)) {
         return false;
     }
-    ln_policy_evaluate_dns(replay->policy, record->name, record->protocol, ret, NULL);
+    ln_dns_query query = {
+        .name = record->name,
+        .type = record->type != NULL ? record->type : "A",
+        .transport = record->protocol,
+    };
+    ln_dns_answer answer;
+    ln_policy_evaluate_query(replay->policy, &query, ret, &answer, NULL);
     if (strcmp(record->reason, "alias") == 0) {
         return ret->action != LN_ALLOW; /* of which name is not recorded */
     }
@@ -160,7 +166,7 @@ static int judge_query(struct replay *replay, const struct record *record, ln_de
     if (ret->action == LN_ALLOW && elsewhere) {
         judge_connection(replay, record, false, ret);
     }
-    if (!dns_server_is_own_name(record->name)) {
+    if (answer.n_addrs == 0 && !dns_server_is_own_name(replay->policy, record->name)) {
         judge_answer(replay, record, ret);
     }
     int r = 0;

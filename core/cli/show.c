@@ -154,10 +154,13 @@ const char *show_reason(struct arena *arena, const ln_policy *policy, ln_directi
     case LN_REASON_ON_CONNECT:
         text = "on_connect";
         break;
+    case LN_REASON_ON_DNS:
+        text = "on_dns";
+        break;
     case LN_REASON_HANDLER_ERROR: {
         const char *error = ln_policy_handler_error(policy);
         text = arena_printf(arena, "the function of %s failed: %s",
-                            decision->rule > 0 ? by : "on_connect", error != NULL ? error : "?");
+                            decision->rule > 0 ? by : "the policy", error != NULL ? error : "?");
         break;
     }
     case LN_REASON_GEOIP_ERROR:

@@ -3,9 +3,9 @@
  * Theory of operation. A query passes these gates, and the first that stops it answers:
  *   form        FORMERR, NOTIMP, BADVERS; REFUSED for classes and types that are not forwarded
  *   discovery   NXDOMAIN: names by which clients look for a resolver other than this one
- *   name        NXDOMAIN: policy judges the name as egress
+ *   name        NXDOMAIN: policy judges the name as egress; its on_dns may have an answer
  *   resolver    NXDOMAIN: policy judges the flow to a resolver that is not the gateway
- *   own names   answered: the gateway's addresses, and those of dns.hosts
+ *   own names   answered: by on_dns, by the gateway's addresses, or by those of dns.hosts
  *   family      answered empty: addresses of a family that the host cannot route
  *   cache       answered: what an upstream said before
  *   room        SERVFAIL: too many questions on their way
@@ -114,24 +114,51 @@ unsigned dns_server_refuses(const char *name, uint16_t type, const char **ret_re
     return DNS_NOERROR;
 }
 
-bool dns_server_is_own_name(const char *name)
+static bool is_gateway_name(const char *name)
 {
     return strcmp(name, "host.lunette.internal") == 0 ||
            strcmp(name, "host.microsandbox.internal") == 0;
 }
 
-static void judge_name(const struct dns_server *server, const struct dns_ticket *ticket,
-                       ln_decision *ret)
+static int compare_host(const void *name, const void *host)
 {
-    ln_query query = {
+    return strcmp(name, ((const ln_dns_host *)host)->name);
+}
+
+/* NULL: there is none. */
+static const ln_dns_host *find_host(const ln_policy *policy, const char *name)
+{
+    const ln_settings *settings = ln_policy_settings(policy);
+    return settings->n_dns_hosts == 0 ? NULL
+                                      : bsearch(name, settings->dns_hosts, settings->n_dns_hosts,
+                                                sizeof(*settings->dns_hosts), compare_host);
+}
+
+bool dns_server_is_own_name(const ln_policy *policy, const char *name)
+{
+    return is_gateway_name(name) || find_host(policy, name) != NULL;
+}
+
+static void judge_name(const struct dns_server *server, struct dns_ticket *ticket,
+                       ln_dns_answer *ret_answer)
+{
+    char type[DNS_TYPE_TEXT_MAX];
+    ln_dns_query query = {
+        .name = ticket->query.question.name,
+        .type = dns_type_name(ticket->query.question.type, type),
+        .transport = ticket->asker.transport,
+        .flows = ticket->asker.flows,
+    };
+    ln_query flow = {
         .direction = LN_EGRESS,
         .protocol = ticket->asker.transport,
         .address = ticket->asker.resolver,
         .port = DNS_PORT,
-        .claimed = ticket->query.question.name,
+        .claimed = query.name,
     };
-    ln_policy_evaluate_dns(server->admission->policy, query.claimed, query.protocol, ret, NULL);
-    admission_tell_failure(server->admission, &query, ret);
+    ln_policy_evaluate_query(server->admission->policy, &query, &ticket->decision, ret_answer,
+                             NULL);
+    admission_tell_failure(server->admission, &flow, &ticket->decision);
 }
 
 /* Whether a rule says which resolver it allows, so that the guest has no choice of its own. */
@@ -283,28 +310,19 @@ struct own_name {
     const char *detail;
 };
 
-static int compare_host(const void *name, const void *host)
-{
-    return strcmp(name, ((const ln_dns_host *)host)->name);
-}
-
 /* `gateway` is room for the gateway's addresses. Returns whether the name is one of lunette's. */
 static bool find_own(const struct dns_server *server, const char *name, ln_addr gateway[2],
                      struct own_name *ret)
 {
-    const ln_settings *settings = ln_policy_settings(server->admission->policy);
-    const ln_dns_host *host = settings->n_dns_hosts == 0
-                                  ? NULL
-                                  : bsearch(name, settings->dns_hosts, settings->n_dns_hosts,
-                                            sizeof(*settings->dns_hosts), compare_host);
-    if (dns_server_is_own_name(name)) {
+    const ln_dns_host *host = find_host(server->admission->policy, name);
+    if (is_gateway_name(name)) {
         gateway[0] = server->link->gateway4;
         gateway[1] = server->link->gateway6;
         *ret = (struct own_name){gateway, 2, "the gateway's own name"};
     } else if (host != NULL) {
         *ret = (struct own_name){host->addrs, host->n_addrs, "one of dns.hosts"};
     }
-    return dns_server_is_own_name(name) || host != NULL;
+    return is_gateway_name(name) || host != NULL;
 }
 
 /* Answers with addresses of one's own, of the family that is asked for. */
@@ -448,7 +466,8 @@ enum dns_step dns_server_query(struct dns_server *server, const struct dns_asker
         return refuse(server, ret_ticket, rcode, &no_rule, reason, dst, ret_len);
     }
     ln_decision *decision = &ret_ticket->decision;
-    judge_name(server, ret_ticket, decision);
+    ln_dns_answer on_dns;
+    judge_name(server, ret_ticket, &on_dns);
     admission->hits[decision->rule]++;
     if (decision->action != LN_ALLOW) {
         return refuse(server, ret_ticket, DNS_NXDOMAIN, decision, NULL, dst, ret_len);
@@ -463,6 +482,10 @@ enum dns_step dns_server_query(struct dns_server *server, const struct dns_asker
     }
     struct own_name own;
     ln_addr gateway[2];
+    if (on_dns.n_addrs > 0) {
+        own = (struct own_name){on_dns.addrs, on_dns.n_addrs, "on_dns answered"};
+        return answer_own(server, ret_ticket, now_ns, &own, dst, ret_len);
+    }
     if (find_own(server, query->question.name, gateway, &own)) {
         return answer_own(server, ret_ticket, now_ns, &own, dst, ret_len);
     }
@@ -504,7 +527,7 @@ static bool take_back(struct dns_server *server, struct dns_ticket *ticket)
     if (current) {
         return true;
     }
-    judge_name(server, ticket, &ticket->decision);
+    judge_name(server, ticket, NULL);
     if (ticket->decision.action != LN_ALLOW) {
         tell(server, ticket, LN_EVENT_DNS_DENIED, &ticket->decision, NULL, NULL, NULL);
     }

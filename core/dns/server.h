@@ -58,9 +58,9 @@ enum dns_step {
  * forwarded, with a stable reason ("refused", "discovery"); DNS_NOERROR for all others. */
 unsigned dns_server_refuses(const char *name, uint16_t type, const char **ret_reason);
 
-/* Whether the gateway's addresses are the answer, with which rebind protection has nothing to do.
- */
-bool dns_server_is_own_name(const char *name);
+/* Whether lunette itself answers for the name, with the gateway's addresses or those of dns.hosts,
+ * with which rebind protection has nothing to do. */
+bool dns_server_is_own_name(const ln_policy *policy, const char *name);
 
 /* Takes a query of `len` bytes as it came. `dst` is for a reply, whose length goes to *ret_len.
  *

@@ -284,15 +284,34 @@ static int policy_evaluate(lua_State *L)
     return push_answer(L, object->policy, &decision, trace);
 }
 
-/* Reads the table at `index`: name=, type=, protocol=. The type makes no difference to a policy. */
-static ln_protocol read_dns_question(lua_State *L, int index, char name[LN_NAME_MAX + 1])
+/* Reads the table at `index`: name=, type=, protocol=. The name goes to `name`. */
+static ln_dns_query read_dns_question(lua_State *L, int index, char name[LN_NAME_MAX + 1])
 {
     static const char *const fields[] = {"name", "type", "protocol", "trace", NULL};
     static const char *const transports[] = {"tcp", "udp", NULL};
     check_fields(L, index, fields);
     lua_getfield(L, index, "name");
     check_name(L, -1, "name", name);
-    return (ln_protocol)choice_field(L, index, "protocol", "udp", transports);
+    return (ln_dns_query){
+        .name = name,
+        .type = string_field(L, index, "type", "A"),
+        .transport = (ln_protocol)choice_field(L, index, "protocol", "udp", transports),
+    };
+}
+
+/* Sets the field `addresses` of the decision on top of the stack, where there are any. */
+static void set_addresses(lua_State *L, const ln_dns_answer *answer)
+{
+    if (answer->n_addrs == 0) {
+        return;
+    }
+    lua_createtable(L, (int)answer->n_addrs, 0);
+    for (size_t i = 0; i < answer->n_addrs; i++) {
+        char text[LN_ADDR_TEXT_MAX];
+        lua_pushlstring(L, text, ln_addr_format(&answer->addrs[i], text));
+        lua_rawseti(L, -2, (lua_Integer)i + 1);
+    }
+    lua_setfield(L, -2, "addresses");
 }
 
 /* p:evaluate_dns(question) */
@@ -300,13 +319,16 @@ static int policy_evaluate_dns(lua_State *L)
 {
     const struct policy_object *object = policy_object_check(L, 1);
     char name[LN_NAME_MAX + 1];
-    ln_protocol transport = read_dns_question(L, 2, name);
+    ln_dns_query query = read_dns_question(L, 2, name);
     struct steps steps;
     ln_trace room;
     const ln_trace *trace = push_trace(L, 2, object->policy, &steps, &room);
     ln_decision decision;
-    ln_policy_evaluate_dns(object->policy, name, transport, &decision, trace);
-    return push_answer(L, object->policy, &decision, trace);
+    ln_dns_answer answer;
+    ln_policy_evaluate_query(object->policy, &query, &decision, &answer, trace);
+    push_answer(L, object->policy, &decision, trace);
+    set_addresses(L, &answer);
+    return 1;
 }
 
 static uint64_t now_ns(void)
@@ -326,10 +348,10 @@ static int policy_measure(lua_State *L)
     luaL_argcheck(L, rounds >= 1 && rounds <= MEASURE_MAX, 3, "accepted: 1 to 1000000");
     budget_charge(L, (uint64_t)rounds);
     struct question question;
-    ln_protocol transport = LN_UDP;
+    ln_dns_query asked = {.name = ""};
     bool is_dns = lua_getfield(L, 2, "address") == LUA_TNIL;
     if (is_dns) {
-        transport = read_dns_question(L, 2, question.name);
+        asked = read_dns_question(L, 2, question.name);
     } else {
         read_question(L, 2, object, &question);
         question.query.flow = UINT64_MAX; /* the same in each round: functions count it once */
@@ -338,7 +360,7 @@ static int policy_measure(lua_State *L)
     uint64_t started_ns = now_ns();
     for (lua_Integer i = 0; i < rounds; i++) {
         if (is_dns) {
-            ln_policy_evaluate_dns(object->policy, question.name, transport, &decision, NULL);
+            ln_policy_evaluate_query(object->policy, &asked, &decision, NULL, NULL);
         } else {
             ln_policy_evaluate(object->policy, object->pins, &question.host, &question.query,
                                &decision, NULL);

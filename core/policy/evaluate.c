@@ -216,6 +216,32 @@ static bool ask_on_connect(const struct evaluation *e, ln_decision *ret)
     return true;
 }
 
+/* Likewise on_dns about a query. */
+static bool ask_on_dns(const struct evaluation *e, ln_decision *ret)
+{
+    int reference = e->policy->plan.settings.on_dns;
+    if (reference == 0 || e->dns_query == NULL) {
+        return false;
+    }
+    const ln_handlers *handlers = &e->policy->handlers;
+    ln_action action = LN_DEFER;
+    int r = handlers->on_dns == NULL
+                ? -1
+                : handlers->on_dns(handlers->user, reference, e->dns_query, &action, e->dns_answer);
+    if (r == 0) {
+        return false;
+    }
+    if (r < 0 || (action != LN_ALLOW && action != LN_DENY)) {
+        *ret = (ln_decision){.action = LN_DENY, .reason = LN_REASON_HANDLER_ERROR};
+    } else {
+        *ret = (ln_decision){.action = action, .reason = LN_REASON_ON_DNS};
+    }
+    if (ret->action != LN_ALLOW) {
+        e->dns_answer->n_addrs = 0;
+    }
+    return true;
+}
+
 /* ---- deciding ---- */
 
 static ln_action action_of(const ln_policy *policy, ln_direction direction, uint32_t rule)
@@ -247,7 +273,8 @@ static ln_decision decide(struct evaluation *e)
 {
     uint32_t rule = first_fixed(e);
     ln_decision decision;
-    if (!is_deny_list(e->policy, rule) && ask_on_connect(e, &decision)) {
+    if (!is_deny_list(e->policy, rule) &&
+        (ask_on_connect(e, &decision) || ask_on_dns(e, &decision))) {
         return decision;
     }
     uint32_t from = 0;
@@ -371,17 +398,35 @@ void ln_policy_evaluate(const ln_policy *policy, const ln_pins *pins, const ln_h
     }
 }
 
-void ln_policy_evaluate_dns(const ln_policy *policy, const char *name, ln_protocol transport,
-                            ln_decision *ret, const ln_trace *trace)
+void ln_policy_evaluate_query(const ln_policy *policy, const ln_dns_query *query, ln_decision *ret,
+                              ln_dns_answer *ret_answer, const ln_trace *trace)
 {
-    ln_query query = {.direction = LN_EGRESS, .protocol = transport, .port = DNS_PORT};
+    ln_dns_answer unwanted;
+    ln_query flow = {.direction = LN_EGRESS,
+                     .protocol = query->transport,
+                     .port = DNS_PORT,
+                     .flows = query->flows};
     struct evaluation e = {
-        .policy = policy, .query = &query, .place = GEO_NOWHERE, .queried = name};
+        .policy = policy,
+        .query = &flow,
+        .place = GEO_NOWHERE,
+        .queried = query->name,
+        .dns_query = query,
+        .dns_answer = ret_answer != NULL ? ret_answer : &unwanted,
+    };
+    e.dns_answer->n_addrs = 0;
     e.by_address = first_by_address(&e);
     *ret = decide(&e);
     if (trace != NULL) {
         explain(&e, ret, trace);
     }
+}
+
+void ln_policy_evaluate_dns(const ln_policy *policy, const char *name, ln_protocol transport,
+                            ln_decision *ret, const ln_trace *trace)
+{
+    ln_dns_query query = {.name = name, .type = "A", .transport = transport};
+    ln_policy_evaluate_query(policy, &query, ret, NULL, trace);
 }
 
 void ln_policy_evaluate_alias(const ln_policy *policy, const char *name, ln_decision *ret)

@@ -27,7 +27,9 @@ struct evaluation {
     struct sight sight;
     uint32_t by_address; /* the first rule by address without a function, or RULE_NONE */
     const char *queried; /* DNS: the name asked for, which rules by name see whatever their ports */
-    uint32_t n_asked;    /* functions of rules that were called */
+    const ln_dns_query *dns_query; /* … the query; NULL: a connection */
+    ln_dns_answer *dns_answer;     /* … where on_dns may answer it */
+    uint32_t n_asked;              /* functions of rules that were called */
 };
 
 static inline ln_group evaluation_group(const struct evaluation *e)

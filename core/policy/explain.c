@@ -122,12 +122,13 @@ void explain(const struct evaluation *e, const ln_decision *decision, const ln_t
 {
     const struct ruleset *rs = &e->policy->ruleset;
     bool deferred = decision->action == LN_DEFER;
-    bool by_on_connect = decision->reason == LN_REASON_ON_CONNECT ||
-                         (decision->reason == LN_REASON_HANDLER_ERROR && decision->rule == 0);
+    bool by_hook = decision->reason == LN_REASON_ON_CONNECT ||
+                   decision->reason == LN_REASON_ON_DNS ||
+                   (decision->reason == LN_REASON_HANDLER_ERROR && decision->rule == 0);
     uint32_t n_asked = 0;
     for (uint32_t i = 0; i < rs->n_rules; i++) {
         const ln_rule *rule = &rs->rules[i];
-        if (by_on_connect && !rule->deny_list) {
+        if (by_hook && !rule->deny_list) {
             break;
         }
         ln_miss miss = static_miss(e, rule, deferred);

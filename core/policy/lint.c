@@ -243,12 +243,13 @@ static void lint_policy(struct linter *l)
                      (to.kind != LN_DEST_GROUP || to.group == LN_GROUP_PUBLIC);
         }
     }
-    if (by_address && !l->survey.query_open) {
+    if (by_address && !l->survey.query_open && settings->on_dns == 0) {
         tell(l, "addresses-without-dns", broad ? LINT_WARNING : LINT_NOTE, 0,
              "addresses are allowed, but no name can be asked for: the guest has to know them",
              "add lunette.allow_dns(), or allow names");
     }
-    if (first_allow(l) == 0 && settings->default_egress != LN_ALLOW && settings->on_connect == 0) {
+    if (first_allow(l) == 0 && settings->default_egress != LN_ALLOW && settings->on_connect == 0 &&
+        settings->on_dns == 0) {
         tell(l, "denies-all", LINT_NOTE, 0,
              "no rule allows egress: everything outgoing is denied, DNS included",
              "add rules, or start from the preset public-only");

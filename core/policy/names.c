@@ -146,10 +146,15 @@ const char *ln_group_name(ln_group group)
 const char *ln_reason_name(ln_reason reason)
 {
     static const char *const names[] = {
-        [LN_REASON_DEFAULT] = "default",           [LN_REASON_RULE] = "rule",
-        [LN_REASON_DENY_DOMAIN] = "deny_domain",   [LN_REASON_NEVER] = "never",
-        [LN_REASON_ON_CONNECT] = "on_connect",     [LN_REASON_HANDLER_ERROR] = "handler_error",
-        [LN_REASON_NAME_UNKNOWN] = "name_unknown", [LN_REASON_REBIND] = "rebind",
+        [LN_REASON_DEFAULT] = "default",
+        [LN_REASON_RULE] = "rule",
+        [LN_REASON_DENY_DOMAIN] = "deny_domain",
+        [LN_REASON_NEVER] = "never",
+        [LN_REASON_ON_CONNECT] = "on_connect",
+        [LN_REASON_ON_DNS] = "on_dns",
+        [LN_REASON_HANDLER_ERROR] = "handler_error",
+        [LN_REASON_NAME_UNKNOWN] = "name_unknown",
+        [LN_REASON_REBIND] = "rebind",
         [LN_REASON_GEOIP_ERROR] = "geoip_error",
     };
     static_assert(COUNT(names) == LN_REASONS, "a name for each reason");

@@ -16,6 +16,15 @@ static void read_on_connect(struct schema *schema, const struct place *place,
     build->settings.on_connect = read_function(build, place);
 }
 
+static void read_on_dns(struct schema *schema, const struct place *place, const struct field *field,
+                        void *out)
+{
+    (void)schema;
+    (void)field;
+    struct build *build = out;
+    build->settings.on_dns = read_function(build, place);
+}
+
 static void read_deny_mode(struct schema *schema, const struct place *place,
                            const struct field *field, void *out)
 {
@@ -65,6 +74,7 @@ static const struct field fields[] = {
      .fields = geoip_fields,
      .n_fields = COUNT_OF(geoip_fields)},
     {.key = "on_connect", .read = read_on_connect},
+    {.key = "on_dns", .read = read_on_dns},
     {.key = "deny_mode", .read = read_deny_mode},
     LATER(limits),
     {.key = "comment", .read = read_nothing},

@@ -50,9 +50,13 @@ static const ln_rule *rule_at(const struct pass *p, uint32_t rule)
     return p->survey->terrain.rules[rule];
 }
 
-static bool has_on_connect(const struct pass *p)
+/* Whether a function is asked between the deny lists and the other rules. */
+static bool has_hook(const struct pass *p)
 {
-    return p->view->kind == VIEW_CONNECTION && p->survey->policy->plan.settings.on_connect != 0;
+    const ln_settings *settings = &p->survey->policy->plan.settings;
+    return p->view->kind == VIEW_CONNECTION ? settings->on_connect != 0
+           : p->view->kind == VIEW_QUERY    ? settings->on_dns != 0
+                                            : false;
 }
 
 static enum kind kind_of_action(const struct pass *p, ln_action action)
@@ -68,9 +72,8 @@ static enum kind kind_of(const struct pass *p, uint32_t rule)
     if (rule == RULE_NONE) {
         return kind_of_action(p, p->fallback);
     }
-    return has_on_connect(p) && rule_at(p, rule)->deny_list
-               ? KIND_LIST
-               : kind_of_action(p, rule_at(p, rule)->action);
+    return has_hook(p) && rule_at(p, rule)->deny_list ? KIND_LIST
+                                                      : kind_of_action(p, rule_at(p, rule)->action);
 }
 
 /* Whether a rule of `kind` could be followed by `next` with another end. A function may fail, and

@@ -4,6 +4,7 @@
 local core = require "lunette.core"
 local counting = require "lunette.counting"
 local destinations = require "lunette.destinations"
+local lists = require "lunette.lists"
 local presets = require "lunette.presets"
 local profiles = require "lunette.profiles"
 local rules = require "lunette.rules"
@@ -30,6 +31,10 @@ M.continent = destinations.continent
 M.asn = destinations.asn
 
 M.profiles = profiles.profiles
+
+--- Lists of destinations: lunette.deny(lunette.lists.doh).
+---@type table<string, string[]>
+M.lists = lists
 
 --- The presets as functions that return a new configuration: lunette.policy.public_only().
 ---@type table<string, fun(): table>

@@ -55,7 +55,8 @@
 --- Where that rule is written: "policy.lua:4".
 ---@field source? string
 ---
---- Why, as a stable word: rule, default, deny_domain, never, on_connect, handler_error, rebind; or how a flow ended:
+--- Why, as a stable word: rule, default, deny_domain, never, on_connect, on_dns, handler_error,
+--- rebind, budget; or how a flow ended:
 --- done, idle, refused, timeout, reset_by_guest, reset_by_peer, denied.
 ---@field reason? string
 ---

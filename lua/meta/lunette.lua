@@ -9,7 +9,7 @@ function env(name) end
 
 ---@alias lunette.Action "allow"|"deny"|"reject"|"defer"
 ---@alias lunette.Protocol "tcp"|"udp"|"icmpv4"|"icmpv6"
----@alias lunette.Reason "rule"|"default"|"deny_domain"|"never"|"on_connect"|"handler_error"|"name_unknown"|"rebind"
+---@alias lunette.Reason "rule"|"default"|"deny_domain"|"never"|"on_connect"|"on_dns"|"handler_error"|"name_unknown"|"rebind"
 
 --- A connection, as `when` and `on_connect` see it. Read-only; valid while the function runs.
 ---@class lunette.Flow
@@ -26,6 +26,14 @@ function env(name) end
 ---@field time integer seconds since 1970
 ---@field flows integer open now
 ---@field id? integer the same at every call about this flow; nil where it is judged this once
+
+--- A DNS query, as `on_dns` sees it.
+---@class lunette.DnsQuery
+---@field name string canonical; "" for the root
+---@field type string "AAAA"
+---@field protocol "udp"|"tcp"
+---@field flows integer open now
+---@field time integer seconds since 1970
 
 ---@class lunette.Question
 ---@field address string
@@ -44,6 +52,7 @@ function env(name) end
 ---@field source? string where it is written: "policy.lua:4"
 ---@field reason lunette.Reason
 ---@field error? string with "handler_error": what went wrong
+---@field addresses? string[] of evaluate_dns: what on_dns answers with
 ---@field trace? lunette.Step[] with trace: every rule considered, in order
 
 ---@class lunette.Step

@@ -162,6 +162,22 @@
 --- ```
 ---@field on_connect? fun(flow: lunette.Flow): "allow"|"deny"|"reject"|nil
 ---
+--- Asked about each DNS query before it leaves, after the deny lists and before the rules. Returns "allow", "deny", a
+--- list of addresses to answer with (any but those that no policy can open), or nil to leave it to the rules. The
+--- query is a table with `name`, `type` ("AAAA"), `protocol` ("udp", "tcp"), `flows` (open now), `time`. An error, or
+--- too much time, is a denial.
+---
+--- ```lua
+--- return {
+---   policy = "public-only",
+---   on_dns = function(query)
+---     if query.type == "TXT" then return "deny" end
+---     if query.name == "mirror.example" then return { "10.0.0.8" } end
+---   end,
+--- }
+--- ```
+---@field on_dns? fun(query: lunette.DnsQuery): "allow"|"deny"|string[]|nil
+---
 --- Bounds; see *limits*.
 ---@field limits? lunette.Limits
 ---
@@ -293,12 +309,61 @@
 --- ```
 ---@field query_timeout_ms? integer
 ---
---- Whether answers are kept for as long as they live. Default: true.
+--- Whether answers are kept for as long as they live. Queries and answers are judged each time, kept or not.
+--- Default: true.
 ---
 --- ```lua
 --- return { policy = "public-only", dns = { cache = false } }
 --- ```
 ---@field cache? boolean
+---
+--- What may be asked upstream about one registered domain in a minute, so that `*.example.com` is no way to carry
+--- data out: queries, different labels in front of the domain, and bytes of these labels. What exceeds that is told
+--- once, as a limit, and gets NXDOMAIN until the minute is over; names that lunette has an answer for cost nothing.
+--- Without this key it is so for names that a rule by suffix allows; set, for all names; `false`: for none. Default:
+--- 600 queries, 128 labels, 2048 bytes.
+---
+--- ```lua
+--- return { policy = "public-only", dns = { budget = { queries = 200, labels = 50, bytes = 1000 } } }
+--- ```
+---@field budget? lunette.DnsBudget|false
+---
+--- Names that lunette itself answers for, with an address or a list of them. Rules judge such a name like any other;
+--- rebind protection is not for what stands here. Default: none.
+---
+--- ```lua
+--- local lunette = require "lunette"
+--- return {
+---   rules = { lunette.allow("db.corp.example"):tcp(5432) },
+---   dns = { hosts = { ["db.corp.example"] = { "10.0.0.5", "fd00::5" } } },
+--- }
+--- ```
+---@field hosts? table<string, string|string[]>
+---
+--- The search list of the guest's resolv.conf: at most 6 names, of 256 bytes in all. Default: none.
+---
+--- ```lua
+--- return { policy = "public-only", dns = { search = { "corp.example" } } }
+--- ```
+---@field search? string[]
+---
+--- Resolvers for a name and all that is below it, in the place of `nameservers`; the longest name wins. What they
+--- answer is under rebind protection too: allow the addresses by a rule. Default: none.
+---
+--- ```lua
+--- local lunette = require "lunette"
+--- return {
+---   rules = { lunette.allow_dns(), lunette.allow("10.0.0.0/8") },
+---   dns = { forward = { [".corp.example"] = { "10.0.0.53", "10.0.1.53" } } },
+--- }
+--- ```
+---@field forward? table<string, string[]>
+
+--- # dns.budget
+---@class lunette.DnsBudget
+---@field queries? integer
+---@field labels? integer
+---@field bytes? integer
 
 --- # tls
 ---@class lunette.Tls

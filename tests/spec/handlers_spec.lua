@@ -52,6 +52,80 @@ describe("on_connect", function()
   end)
 end)
 
+--- The decision on a query of a policy file whose on_dns has this body.
+local function on_dns(body, question)
+  local policy = support.load(([[
+    local lunette = require "lunette"
+    return { deny_domains = { "ads.example" }, on_dns = function(query) %s end, rules = { lunette.allow("api.example") } }
+  ]]):format(body))
+  local ask = { name = "www.example" }
+  for key, value in pairs(question or {}) do ask[key] = value end
+  return policy:evaluate_dns(ask)
+end
+
+describe("on_dns", function()
+  it("decides by what it returns", function()
+    assert.same({ action = "allow", reason = "on_dns" }, on_dns 'return "allow"')
+    assert.same({ action = "deny", reason = "on_dns" }, on_dns('return "deny"', { name = "api.example" }))
+    assert.equal("rule", on_dns("return nil", { name = "api.example" }).reason)
+    assert.equal("default", on_dns("").reason)
+  end)
+
+  it("answers with addresses, private ones too", function()
+    assert.same({ action = "allow", reason = "on_dns", addresses = { "10.0.0.8", "fd00::8" } },
+      on_dns 'return { "10.0.0.8", "fd00::8" }')
+  end)
+
+  it("sees the query", function()
+    local body = [[return query.name == "www.example" and query.type == "TYPE65400" and query.protocol == "tcp"
+      and query.flows == 0 and math.type(query.time) == "integer" and "allow" or "deny"]]
+    assert.equal("allow", on_dns(body, { type = "TYPE65400", protocol = "tcp" }).action)
+    assert.equal("allow", on_dns('return query.type == "A" and "allow" or "deny"').action)
+  end)
+
+  it("denies by any other value, and by failing", function()
+    local cases = {
+      ["true"] = "accepted: ", ["'reject'"] = "accepted: ", ["1"] = "accepted: ", ["{}"] = "an empty list",
+      ["{ 1 }"] = "accepted: IP addresses", ["{ 'x' }"] = "accepted: IP addresses",
+      ["{ '127.0.0.1' }"] = "no policy can open", ["{ '10.0.0.1', '0.0.0.0' }"] = "no policy can open",
+      ["error('oh')"] = "oh", ["(function() while true do end end)()"] = "too",
+    }
+    for value, message in pairs(cases) do
+      local d = on_dns("return " .. value, { name = "api.example" })
+      assert.equal("deny", d.action, value)
+      assert.equal("handler_error", d.reason)
+      assert.is_nil(d.addresses)
+      assert.matches(message, d.error)
+    end
+    local many = {}
+    for i = 1, 17 do many[i] = "'10.0.0." .. i .. "'" end
+    assert.matches("17 addresses", on_dns("return {" .. table.concat(many, ",") .. "}").error)
+  end)
+
+  it("is not asked where a deny list decides, nor about connections", function()
+    assert.equal("deny_domain", on_dns('return "allow"', { name = "ads.example" }).reason)
+    local policy = support.load [[return { on_dns = function() return "allow" end }]]
+    assert.equal("default", policy:evaluate { address = "192.0.2.1", port = 443 }.reason)
+  end)
+end)
+
+describe("lists.doh", function()
+  it("denies resolvers by name and by address, and nothing else", function()
+    local policy = support.load [[
+      local lunette = require "lunette"
+      return { rules = { lunette.deny(lunette.lists.doh), lunette.allow_dns(), lunette.allow("public") } }]]
+    for _, name in ipairs { "dns.google", "mozilla.cloudflare-dns.com", "cloudflare-dns.com", "x.dns.nextdns.io" } do
+      assert.equal("deny", policy:evaluate_dns { name = name }.action, name)
+    end
+    for _, address in ipairs { "1.1.1.1", "8.8.8.8", "9.9.9.9", "2606:4700:4700::1111", "45.90.28.7" } do
+      assert.equal("deny", policy:evaluate { address = address, port = 443 }.action, address)
+      assert.equal("deny", policy:evaluate { address = address, port = 853 }.action, address)
+    end
+    assert.equal("allow", policy:evaluate_dns { name = "www.google.com" }.action)
+    assert.equal("allow", policy:evaluate { address = "203.0.113.10", port = 443 }.action)
+  end)
+end)
+
 describe("when", function()
   it("lets the rule match or not", function()
     assert.equal("allow", when("return true").action)

@@ -47,9 +47,10 @@ typedef enum ln_reason {
     LN_REASON_DENY_DOMAIN,   /* deny_domains or deny_domain_suffixes */
     LN_REASON_NEVER,         /* section "never": not for any policy to open */
     LN_REASON_ON_CONNECT,    /* the policy's on_connect function answered */
-    LN_REASON_HANDLER_ERROR, /* on_connect or when failed; that denies */
+    LN_REASON_HANDLER_ERROR, /* one of them, or when, failed; that denies */
     LN_REASON_NAME_UNKNOWN,  /* deferred: hangs on a name not seen yet */
     LN_REASON_REBIND,        /* DNS answer with an address that may not be given */
+    LN_REASON_ON_DNS,        /* the policy's on_dns function answered */
     LN_REASON_GEOIP_ERROR, /* a rule by place cannot be judged, the database is corrupt; that denies
                             */
     LN_REASONS
@@ -286,7 +287,7 @@ typedef struct ln_settings {
     size_t n_secrets;
     bool trust_host_cas;
     const char *country_db, *asn_db; /* geoip: paths as written, NULL: none */
-    int on_connect;                  /* handler reference, 0: none */
+    int on_connect, on_dns;          /* handler references, 0: none */
     ln_limits limits;
 } ln_settings;
 
@@ -308,6 +309,22 @@ typedef struct ln_flow_view {
     uint64_t id;     /* the same at every call about a flow; 0: it is judged this once */
 } ln_flow_view;
 
+/* A DNS query, before it leaves. */
+typedef struct ln_dns_query {
+    const char *name;      /* canonical; for the root "" */
+    const char *type;      /* "AAAA", "TYPE65400" */
+    ln_protocol transport; /* LN_UDP or LN_TCP */
+    uint32_t flows;        /* open now */
+} ln_dns_query;
+
+#define LN_DNS_ANSWER_MAX 16
+
+/* What on_dns answers in the place of an upstream. */
+typedef struct ln_dns_answer {
+    ln_addr addrs[LN_DNS_ANSWER_MAX];
+    size_t n_addrs;
+} ln_dns_answer;
+
 typedef struct ln_handlers {
     void *user;
     /* `when` of a rule. Returns 1 or 0, or negative: an error, which denies. */
@@ -315,6 +332,10 @@ typedef struct ln_handlers {
     /* Returns 1 and *ret_action (allow, deny, reject), 0: no opinion, or negative: an error, which
      * denies. */
     int (*on_connect)(void *user, int reference, const ln_flow_view *flow, ln_action *ret_action);
+    /* Returns 1 and *ret_action (allow, deny), with addresses where it allows and answers itself;
+     * 0: no opinion; or negative: an error, which denies. */
+    int (*on_dns)(void *user, int reference, const ln_dns_query *query, ln_action *ret_action,
+                  ln_dns_answer *ret_answer);
     /* What went wrong in the last call that returned an error; borrowed until the next call. */
     const char *(*last_error)(void *user);
     /* The policy is freed: the references are not used again. */
@@ -398,7 +419,7 @@ typedef struct ln_query {
 
 typedef struct ln_decision {
     ln_action action;
-    uint32_t rule; /* 1-based; 0: the default, the never-list or on_connect decided */
+    uint32_t rule; /* 1-based; 0: the default, the never-list, on_connect or on_dns decided */
     ln_reason reason;
 } ln_decision;
 
@@ -432,7 +453,12 @@ typedef struct ln_trace {
 LN_API void ln_policy_evaluate(const ln_policy *policy, const ln_pins *pins,
                                const ln_host_addrs *host, const ln_query *query, ln_decision *ret,
                                const ln_trace *trace);
-/* Judges a DNS query before it leaves: `name` canonical, `transport` LN_UDP or LN_TCP. */
+/* Judges a DNS query before it leaves. `ret_answer` may be NULL; where it has addresses after, they
+ * are the answer. */
+LN_API void ln_policy_evaluate_query(const ln_policy *policy, const ln_dns_query *query,
+                                     ln_decision *ret, ln_dns_answer *ret_answer,
+                                     const ln_trace *trace);
+/* The same for a query of type A whose answer does not matter. */
 LN_API void ln_policy_evaluate_dns(const ln_policy *policy, const char *name, ln_protocol transport,
                                    ln_decision *ret, const ln_trace *trace);
 /* Judges one name of a CNAME chain or an SVCB target: denied when the first name rule that matches

@@ -50,7 +50,7 @@ static int note(void *user, const ln_event *event)
     copy_text(told->reason, sizeof(told->reason), event->reason);
     copy_text(told->detail, sizeof(told->detail), event->detail);
     copy_text(told->protocol, sizeof(told->protocol), event->protocol);
-    if (event->kind == LN_EVENT_LIMIT) {
+    if (event->kind == LN_EVENT_LIMIT || event->kind == LN_EVENT_HANDLER_ERROR) {
         return 0;
     }
     ln_addr_format(event->dst, told->dst);
@@ -897,6 +897,88 @@ static void test_cached_answers_cost_no_budget(void **state)
     stop(f);
 }
 
+/* ---- on_dns ---- */
+
+/* What it answers, by name: "deny", "allow", one of two addresses; it fails at others but www. */
+static int script(void *user, int reference, const ln_dns_query *query, ln_action *ret_action,
+                  ln_dns_answer *ret_answer)
+{
+    ++*(int *)user;
+    assert_int_equal(reference, 3);
+    if (strcmp(query->name, "www.example") == 0) {
+        return 0;
+    }
+    *ret_action = strcmp(query->name, "deny") == 0 ? LN_DENY : LN_ALLOW;
+    if (strcmp(query->name, "answer") == 0) {
+        assert_string_equal(query->type, "TYPE65400");
+        assert_int_equal(query->transport, LN_TCP);
+        return 1;
+    }
+    if (strcmp(query->name, "inner") == 0) {
+        ret_answer->addrs[0] = addr_of("10.0.0.1");
+        ret_answer->n_addrs = 1;
+    }
+    return strcmp(query->name, "broken") == 0 ? -EINVAL : 1;
+}
+
+static struct fixture *start_scripted(ln_policy *policy, int *asked)
+{
+    policy->handlers = (ln_handlers){.user = asked, .on_dns = script};
+    policy->plan.settings.on_dns = 3;
+    return start(policy);
+}
+
+static void test_on_dns_decides_between_deny_lists_and_rules(void **state)
+{
+    (void)state;
+    int asked = 0;
+    struct fixture *f = start_scripted(
+        POLICY("deny ads.example deny_list", "deny allow", "allow www.example"), &asked);
+    assert_refused(f, ask(f, "ads.example", DNS_TYPE_A), DNS_NXDOMAIN, "deny_domain");
+    assert_int_equal(asked, 0);
+    assert_refused(f, ask(f, "deny", DNS_TYPE_A), DNS_NXDOMAIN, "on_dns");
+    assert_int_equal(ask(f, "allow", DNS_TYPE_A), DNS_ASK);
+    dns_server_cancel(&f->server, &f->ticket);
+    assert_told(f, LN_EVENT_DNS_QUERY, "on_dns");
+    assert_int_equal(asked, 2); /* once for each query */
+    assert_int_equal(ask(f, "www.example", DNS_TYPE_A), DNS_ASK);
+    dns_server_cancel(&f->server, &f->ticket);
+    assert_told(f, LN_EVENT_DNS_QUERY, "rule");
+    struct wire w = wire_query(0x1111, "answer", 65400);
+    assert_int_equal(send_to(f, LN_TCP, "172.16.0.1", &w), DNS_ASK);
+    dns_server_cancel(&f->server, &f->ticket);
+    stop(f);
+}
+
+static void test_on_dns_answers_with_addresses_of_its_own(void **state)
+{
+    (void)state;
+    int asked = 0;
+    struct fixture *f = start_scripted(POLICY("allow www.example"), &asked);
+    assert_int_equal(ask(f, "inner", DNS_TYPE_A), DNS_REPLY);
+    assert_told(f, LN_EVENT_DNS_QUERY, "on_dns");
+    assert_string_equal(f->told.addresses, "10.0.0.1 ");
+    assert_int_equal(answers(f), 1);
+    assert_true(is_pinned(f, "inner", "10.0.0.1", NOW));
+    assert_int_equal(ask(f, "inner", DNS_TYPE_AAAA), DNS_REPLY);
+    assert_int_equal(answers(f), 0);
+    assert_int_equal(rcode(f), DNS_NOERROR);
+    stop(f);
+}
+
+static void test_on_dns_that_fails_denies_and_is_told(void **state)
+{
+    (void)state;
+    int asked = 0;
+    struct fixture *f = start_scripted(POLICY("allow *"), &asked);
+    assert_int_equal(ask(f, "broken", DNS_TYPE_A), DNS_REPLY);
+    assert_int_equal(rcode(f), DNS_NXDOMAIN);
+    assert_int_equal(f->events.counts[LN_EVENT_HANDLER_ERROR], 1);
+    assert_string_equal(f->told.reason, "handler_error");
+    assert_int_equal(f->events.counts[LN_EVENT_DNS_DENIED], 1);
+    stop(f);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -941,6 +1023,9 @@ int main(void)
         cmocka_unit_test(test_names_below_an_allowed_suffix_have_a_budget),
         cmocka_unit_test(test_only_suffix_rules_have_a_budget_unless_one_is_set),
         cmocka_unit_test(test_cached_answers_cost_no_budget),
+        cmocka_unit_test(test_on_dns_decides_between_deny_lists_and_rules),
+        cmocka_unit_test(test_on_dns_answers_with_addresses_of_its_own),
+        cmocka_unit_test(test_on_dns_that_fails_denies_and_is_told),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
