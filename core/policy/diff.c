@@ -687,7 +687,9 @@ static int merge(struct differ *d)
 
 static int diff_all(struct differ *d)
 {
-    d->has_functions = d->policy[0]->ruleset.n_functions + d->policy[1]->ruleset.n_functions > 0;
+    for (uint32_t i = 0; i < d->terrain.n_rules; i++) {
+        d->has_functions |= d->terrain.rules[i]->when != 0 || d->terrain.rules[i]->http != NULL;
+    }
     for (size_t i = 0; i < VIEWS; i++) {
         d->view = VIEW_LIST[i];
         for (int yes = 0; yes <= (d->has_functions ? 1 : 0); yes++) {

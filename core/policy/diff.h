@@ -2,7 +2,7 @@
  * (terrain.h, under the assumptions of survey.h), never by trying examples.
  *
  * Functions cannot be compared: policies are compared once as if every `when` said yes and once as
- * if every one said no. */
+ * if every one said no; likewise rules with `http`, for requests are not compared. */
 #ifndef LN_POLICY_DIFF_H
 #define LN_POLICY_DIFF_H
 

@@ -50,7 +50,8 @@ static enum part connection_part(const struct view *view, const ln_rule *rule)
         (rule->n_ports > 0 && view->protocol != LN_TCP && view->protocol != LN_UDP)) {
         return PART_NONE;
     }
-    return rule->when != 0 ? PART_FUNCTION : PART_FIXED;
+    /* What requests have to look like is not known of a connection either. */
+    return rule->when != 0 || rule->http != NULL ? PART_FUNCTION : PART_FIXED;
 }
 
 enum part view_part(const struct view *view, const ln_rule *rule)

@@ -16,8 +16,8 @@
 
 #include "policy/port_index.h"
 
-/* How rules end, as far as they differ: one bit for each kind in `conflicts_of()`. A rule of a deny
- * list comes before on_connect, so another deny cannot stand in for it. */
+/* How rules end, as far as they differ. A rule of a deny list comes before on_connect, so another
+ * deny cannot stand in for it. */
 enum kind { KIND_DENY, KIND_ALLOW, KIND_REJECT, KIND_LIST, KINDS };
 
 /* Which rules come first among rules by name for some name. */

@@ -39,7 +39,8 @@ struct view {
 enum { VIEWS = 10 };
 extern const struct view VIEW_LIST[VIEWS];
 
-enum part { PART_NONE, PART_FIXED, PART_FUNCTION /* a function may say that it does not match */ };
+/* PART_FUNCTION: with `when` or `http`, which may say that it does not match. */
+enum part { PART_NONE, PART_FIXED, PART_FUNCTION };
 enum part view_part(const struct view *view, const ln_rule *rule);
 /* The ports of the view: 1 to 65535, or 0 alone where there are none. */
 uint16_t view_first_port(const struct view *view);

@@ -144,6 +144,46 @@ static void test_a_policy_without_dns_or_without_anything_is_told(void **state)
     EXPECT(POLICY(NULL), "0 denies-all");
 }
 
+static ln_rule by_country(const char *code, ln_action action)
+{
+    return (ln_rule){.action = action,
+                     .directions = LN_DIRECTION_BIT(LN_EGRESS),
+                     .protocols = LN_PROTOCOL_BIT(LN_TCP),
+                     .destination = {.kind = LN_DEST_COUNTRY, .name = code}};
+}
+
+static void test_rules_by_country_are_swallowed_by_their_like_and_by_all_addresses(void **state)
+{
+    (void)state;
+    struct arena arena = {0};
+    ln_rule *rules = arena_array(&arena, 6, sizeof(*rules));
+    rules[0] = rule_of(&arena, DNS);
+    rules[1] = by_country("DE", LN_ALLOW);
+    rules[2] = by_country("DE", LN_DENY);
+    rules[3] = by_country("FR", LN_ALLOW);
+    rules[4] = rule_of(&arena, "reject * tcp");
+    rules[5] = by_country("IT", LN_ALLOW);
+    EXPECT(policy_of_rules(&arena, rules, 6), "3 never-decides 2", "6 never-decides 5");
+}
+
+static void test_a_network_does_not_swallow_what_is_about_the_gateway(void **state)
+{
+    (void)state;
+    EXPECT(POLICY(DNS, "allow 172.16.0.0/12 tcp", "reject 172.16.0.1 tcp"), "3 own-addresses-only");
+}
+
+static void test_requests_keep_a_rule_from_swallowing(void **state)
+{
+    (void)state;
+    static const ln_http_match http = {.path = "/"};
+    struct arena arena = {0};
+    ln_rule *rules = arena_array(&arena, 2, sizeof(*rules));
+    rules[0] = rule_of(&arena, "allow a.example tcp 80");
+    rules[1] = rule_of(&arena, "reject a.example tcp 80");
+    rules[0].http = &http;
+    EXPECT(policy_of_rules(&arena, rules, 2), NULL);
+}
+
 /* Alone with its swallowers, a rule decides no connection either. */
 static void test_swallowers_swallow(void **state)
 {
@@ -201,6 +241,9 @@ int main(void)
         cmocka_unit_test(test_what_cannot_be_matched_is_told),
         cmocka_unit_test(test_rules_that_open_more_than_they_seem_to_are_told),
         cmocka_unit_test(test_a_policy_without_dns_or_without_anything_is_told),
+        cmocka_unit_test(test_rules_by_country_are_swallowed_by_their_like_and_by_all_addresses),
+        cmocka_unit_test(test_a_network_does_not_swallow_what_is_about_the_gateway),
+        cmocka_unit_test(test_requests_keep_a_rule_from_swallowing),
         cmocka_unit_test(test_swallowers_swallow),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
