@@ -67,6 +67,8 @@ def packet_words(frame):
         return None  # neighbour discovery of the lab's own link
     if name == "icmpv6" and body and body[0] in (143, 130, 131, 132):
         return None
+    if name == "0" and str(destination) == "ff02::16":
+        return None  # multicast listeners of that link, behind a hop-by-hop header
     port = struct.unpack_from("!H", body, 2)[0] if name in ("tcp", "udp") and len(body) >= 4 else 0
     if name == "udp" and port == SYNC_PORT:
         return ("sync", bytes(body[8:]).decode("ascii", "replace"))
