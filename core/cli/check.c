@@ -28,7 +28,7 @@ const struct command command_check = {
         "  never-opened, matches-nothing  it matches nothing that can be connected to\n"
         "  changes-nothing                without it every verdict would be the same\n"
         "  pins-alone                     a name where no name is ever shown\n"
-        "  public-suffix                  anybody can get a name below this one\n"
+        "  public-suffix                  names below it belong to many parties\n"
         "  host-all-ports                 all of this machine's loopback services are open\n"
         "  allow-all, denies-all          nothing of the guest's is refused, or allowed\n"
         "  addresses-without-dns          addresses are allowed, but no name can be resolved\n\n"

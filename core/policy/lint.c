@@ -167,7 +167,8 @@ static void lint_name(struct linter *l, uint32_t rule, const ln_rule *it)
         psl_is_public_suffix2(list, it->destination.name, PSL_TYPE_ANY | PSL_TYPE_NO_STAR_RULE) !=
             0) {
         tell(l, "public-suffix", LINT_WARNING, rule + 1,
-             arena_printf(&l->lint->arena, "anybody can get a name below %s (Public Suffix List)",
+             arena_printf(&l->lint->arena,
+                          "names below %s belong to many parties (Public Suffix List)",
                           it->destination.name),
              "allow the names that are needed");
     }

@@ -29,7 +29,7 @@ struct lint_finding {
  *   own-addresses-only     it decides only about this machine's own addresses
  *   changes-nothing        without it every verdict would be the same
  *   pins-alone             a rule by name where no name is ever shown
- *   public-suffix          everybody can register names below this one
+ *   public-suffix          names below it belong to many parties
  *   host-all-ports         every service of this machine's loopback is open to the guest
  *   allow-all              nothing of the guest's TCP and UDP is refused
  *   addresses-without-dns  addresses are allowed, but no name can be asked for

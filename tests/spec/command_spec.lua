@@ -121,7 +121,7 @@ return { rules = {
     assert.equal(path .. ": valid, 5 rules\n"
       .. path .. ":5: warning: rule 4, reject@10.0.0.0/8:tcp:22: rules 2 and 3 before it match all that it"
       .. " matches, together; put it first, or remove it [never-decides]\n"
-      .. path .. ":6: warning: rule 5, allow@.github.io:tcp:443: anybody can get a name below github.io"
+      .. path .. ":6: warning: rule 5, allow@.github.io:tcp:443: names below github.io belong to many parties"
       .. " (Public Suffix List); allow the names that are needed [public-suffix]\n", result.out)
     assert.equal(1, run("check", "--strict", path).status)
     assert.equal(2, run("check", "--strict", path, support.policy_file("return 1")).status)
