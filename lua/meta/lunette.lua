@@ -9,7 +9,16 @@ function env(name) end
 
 ---@alias lunette.Action "allow"|"deny"|"reject"|"defer"
 ---@alias lunette.Protocol "tcp"|"udp"|"icmpv4"|"icmpv6"
----@alias lunette.Reason "rule"|"default"|"deny_domain"|"never"|"on_connect"|"on_dns"|"handler_error"|"name_unknown"|"rebind"
+---@alias lunette.Reason
+---| "rule"
+---| "default"
+---| "deny_domain"
+---| "never"
+---| "on_connect"
+---| "on_dns"
+---| "handler_error"
+---| "name_unknown"
+---| "rebind"
 
 --- A connection, as `when` and `on_connect` see it. Read-only; valid while the function runs.
 ---@class lunette.Flow
