@@ -67,7 +67,7 @@ describe("the reference", function()
       ["rate_limit.egress, rate_limit.ingress"] = "rate_limit = { egress = { %s } }",
       ["rate_limit.egress.bandwidth, …"] = "rate_limit = { egress = { packets = { %s } } }",
       secrets = "secrets = { { %s } }", ["secrets[].inject"] = "secrets = { { inject = { %s } } }",
-      geoip = "geoip = { %s }", limits = "limits = { %s }",
+      ["dns.budget"] = "dns = { budget = { %s } }", geoip = "geoip = { %s }", limits = "limits = { %s }",
     } do
       local accepted
       for _, problem in ipairs(support.problems("return { " .. probe:format "no_such_key = 1" .. " }")) do
