@@ -81,7 +81,7 @@ static void test_a_problem_says_what_is_accepted(void **state)
     problems = problems_of("{rules = {{action = \"deny\", destination = \"*\", x = 1}}}");
     assert_string_equal(ln_problems_get(problems, 0)->accepted,
                         "action, direction, destination, protocol, protocols, port, ports, http, "
-                        "when, name");
+                        "when, name, comment");
     ln_problems_free(problems);
     problems = problems_of("{max_connections = 0}");
     assert_string_equal(ln_problems_get(problems, 0)->accepted, "an integer from 1 to 1048576");
