@@ -100,6 +100,9 @@ static bool slirp_receive(void *user, const struct slirp_datagram *datagram)
         gateway_drop(gw, DROP_NO_FLOW);
         return false;
     }
+    if (!lane_passes(&gw->lanes[LN_INGRESS], datagram->payload_len)) {
+        return false;
+    }
     count_in(gw, flow, datagram->payload_len);
     return true;
 }
@@ -147,7 +150,7 @@ static void echo_reply(void *user, const struct echo_request *request, const uin
     struct flow *flow = find(gw, &key, WAY_ECHO);
     if (flow == NULL) {
         gateway_drop(gw, DROP_NO_FLOW);
-    } else {
+    } else if (lane_passes(&gw->lanes[LN_INGRESS], len)) {
         send_echo_reply(gw, flow, request->seq, data, len);
     }
 }
@@ -281,6 +284,9 @@ static void relay_ready(struct relay *relay)
     uint8_t *frame = gw->datagrams->frame;
     for (int i = 0; i < BURST; i++) {
         ssize_t n = relay_read(relay, data_of(gw, v6), most);
+        if (n >= 0 && !lane_passes(&gw->lanes[LN_INGRESS], (size_t)n)) {
+            continue;
+        }
         if (n >= 0) {
             count_in(gw, &datagram->flow, (size_t)n);
             gateway_send_packet(gw, frame,
@@ -559,6 +565,9 @@ void datagram_input(ln_gateway *gw, struct flow *flow, const struct packet *pack
         tell_no_echo(gw, packet);
         return;
     }
+    if (!lane_passes(&gw->lanes[LN_EGRESS], packet->payload_len)) {
+        return;
+    }
     int failure = send_out(gw, datagram, &sent);
     if (failure < 0) {
         tell_failure(gw, packet, failure);
@@ -599,7 +608,7 @@ void datagram_call(ln_gateway *gw, const struct flow *call, const struct publish
     bool v6 = !ln_addr_is_v4(&key->guest);
     struct flow *flow = flow_table_find(&gw->flows, key);
     flow = flow != NULL ? flow : new_call(gw, call);
-    if (flow == NULL) {
+    if (flow == NULL || !lane_passes(&gw->lanes[LN_INGRESS], len)) {
         return;
     }
     datagram_of(flow)->route = *route;

@@ -92,12 +92,6 @@ static bool is_unsupported_rule(const ln_rule *rule)
 static const char *unsupported_field(const ln_policy *policy)
 {
     const ln_settings *settings = ln_policy_settings(policy);
-    if (settings->egress_bytes.size != 0 || settings->egress_packets.size != 0) {
-        return "rate_limit.egress";
-    }
-    if (settings->ingress_bytes.size != 0 || settings->ingress_packets.size != 0) {
-        return "rate_limit.ingress";
-    }
     if (settings->tls.intercept) {
         return "tls";
     }
@@ -171,7 +165,10 @@ static int look_at_machine(ln_gateway *gw)
 
 static void apply_limits(ln_gateway *gw)
 {
-    const ln_limits *limits = &ln_policy_settings(gw->admission.policy)->limits;
+    const ln_settings *settings = ln_policy_settings(gw->admission.policy);
+    const ln_limits *limits = &settings->limits;
+    lane_limit(&gw->lanes[LN_EGRESS], &settings->egress_bytes, &settings->egress_packets);
+    lane_limit(&gw->lanes[LN_INGRESS], &settings->ingress_bytes, &settings->ingress_packets);
     gw->tcp.limits = (struct tcp_limits){
         .half_open_ms = limits->tcp_half_open_ms,
         .idle_ms = limits->tcp_idle_ms,
@@ -257,6 +254,8 @@ static void tick(struct timer *timer, uint64_t now_ns)
     gateway_forget_refused(gw, false);
     datagram_expire(gw);
     publish_tick(gw);
+    lane_resume(&gw->lanes[LN_EGRESS]);
+    lane_resume(&gw->lanes[LN_INGRESS]);
     gateway_tell_muffled(gw);
     if (++gw->ticks % GATEWAY_REFRESH_TICKS == 0) {
         (void)look_at_machine(gw);
@@ -288,6 +287,8 @@ static int start(ln_gateway *gw, const ln_config *config, ln_error *reterr)
     if (r < 0) {
         return fail_with(reterr, r, "the machine's own addresses cannot be read: %s", strerror(-r));
     }
+    lane_start(&gw->lanes[LN_EGRESS], gw, tcp_flow_resume_out);
+    lane_start(&gw->lanes[LN_INGRESS], gw, tcp_flow_resume_in);
     apply_limits(gw);
     start_tcp(gw, config->offloads);
     r = datagram_start(gw, reterr);
@@ -394,6 +395,8 @@ ln_gateway *ln_gateway_free(ln_gateway *gw)
     name_service_stop(gw);
     datagram_stop(gw);
     timer_cancel(&gw->loop.timers, &gw->tick);
+    lane_stop(&gw->lanes[LN_EGRESS]);
+    lane_stop(&gw->lanes[LN_INGRESS]);
     flow_table_fini(&gw->flows);
     fragments_free(gw->fragments);
     admission_fini(&gw->admission);

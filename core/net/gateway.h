@@ -9,6 +9,7 @@
 #include "flow/table.h"
 #include "lunette/gateway.h"
 #include "net/loop.h"
+#include "net/throttle.h"
 #include "packet/build.h"
 #include "packet/fragments.h"
 #include "packet/packet.h"
@@ -69,6 +70,7 @@ struct ln_gateway {
     struct datagrams *datagrams;
     struct name_service *names;
     struct publication *published;
+    struct lane lanes[2]; /* by ln_direction; egress is guest to network */
 
     struct timer tick; /* once a second: expiry */
     uint32_t ticks;
@@ -151,6 +153,9 @@ void tcp_flow_rejudge(ln_gateway *gw, struct flow *flow);
 /* A connection to a published port: `flow` says which, by its key, caller, decision (allow) and
  * `via`. There is no flow of that key. `fd` is the flow's from success on. Returns 0 or -errno. */
 int tcp_flow_call(ln_gateway *gw, const struct flow *flow, int fd);
+/* A connection that waited in a lane may send on: to the network, to the guest. */
+void tcp_flow_resume_out(struct throttled *throttled);
+void tcp_flow_resume_in(struct throttled *throttled);
 /* Brings flow->bytes_out and bytes_in up to date. */
 void tcp_flow_count(struct flow *flow);
 /* Goes on with the flows that had more to do than their share of the last turn. */

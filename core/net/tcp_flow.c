@@ -155,11 +155,17 @@ bool tcp_flow_judge(struct tcp_flow *f, ln_name_state name_state, const char *na
 static ssize_t side_write(struct tcp_far *side, const uint8_t *data, size_t len)
 {
     struct tcp_flow *f = flow_of_side(side);
+    ssize_t n;
     if (tcp_first_concerns(f)) {
-        return tcp_first_take(f, data, len);
+        n = tcp_first_take(f, data, len);
+    } else {
+        f->written = (uint32_t)len;
+        n = host_socket_write(&f->host, data, len);
     }
-    f->written = (uint32_t)len;
-    return host_socket_write(&f->host, data, len);
+    if (n > 0) {
+        lane_take(&f->gw->lanes[LN_EGRESS], (uint64_t)n, f->ep.mss);
+    }
+    return n;
 }
 
 static size_t side_space(struct tcp_far *side)
@@ -174,7 +180,8 @@ static size_t side_space(struct tcp_far *side)
     if (crowded && !f->host.crowded) {
         f->host.crowded = loop_rewatch(&f->gw->loop, &f->watch, HOST_SOCKET_EVENTS) == 0;
     }
-    return space;
+    uint64_t room = lane_room(&f->gw->lanes[LN_EGRESS], &f->waits[LN_EGRESS], f->ep.mss, space);
+    return space < room ? space : (size_t)room;
 }
 
 /* Whether the flow may send one segment more in this turn; if not, it goes on in the next. */
@@ -196,11 +203,13 @@ static bool take_share(struct tcp_flow *f)
 static ssize_t side_peek(struct tcp_far *side, size_t offset, uint8_t *dst, size_t len)
 {
     struct tcp_flow *f = flow_of_side(side);
-    if (f->far != FAR_CONNECTED || !take_share(f)) {
+    struct lane *lane = &f->gw->lanes[LN_INGRESS];
+    if (f->far != FAR_CONNECTED || !lane_is_open(lane, &f->waits[LN_INGRESS]) || !take_share(f)) {
         return -EAGAIN;
     }
     ssize_t n = host_socket_peek(&f->host, offset, dst, len, f->gw->scratch);
     if (n > 0) {
+        lane_take(lane, (uint64_t)n, f->ep.mss);
         tcp_flow_tell_open(f); /* a server that speaks first: the pins have decided */
         f->flow.packets_in++;
     } else if (n == 0 && !tcp_first_all_passed(f)) {
@@ -281,6 +290,8 @@ static void side_closed(struct tcp_far *side, enum tcp_end end)
     tcp_hang_up(f, end != TCP_END_DONE);
     timer_cancel(&gw->loop.timers, &f->timer);
     delist(f);
+    lane_forget(&gw->lanes[LN_EGRESS], &f->waits[LN_EGRESS]);
+    lane_forget(&gw->lanes[LN_INGRESS], &f->waits[LN_INGRESS]);
     tcp_first_free(f);
     ln_pins_release(gw->admission.pins, flow_peer(&f->flow), gw->loop.now_ns);
     tcp_flow_count(&f->flow);
@@ -370,6 +381,20 @@ static void resume(struct tcp_flow *f)
     } else {
         tcp_dial_failed(f, err);
     }
+}
+
+void tcp_flow_resume_out(struct throttled *throttled)
+{
+    struct tcp_flow *f = (struct tcp_flow *)(void *)((char *)throttled -
+                                                     offsetof(struct tcp_flow, waits[LN_EGRESS]));
+    tcp_far_writable(&f->ep);
+}
+
+void tcp_flow_resume_in(struct throttled *throttled)
+{
+    struct tcp_flow *f = (struct tcp_flow *)(void *)((char *)throttled -
+                                                     offsetof(struct tcp_flow, waits[LN_INGRESS]));
+    tcp_far_readable(&f->ep);
 }
 
 void tcp_flow_resume(ln_gateway *gw)

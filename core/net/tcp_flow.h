@@ -19,6 +19,7 @@ struct tcp_flow {
     struct timer timer;        /* of dialling, or of the first flight */
     struct first_bytes *first; /* what is kept of them; NULL: nothing */
     uint64_t first_ns;         /* when the first flight began; 0: not yet */
+    struct throttled waits[2]; /* in gw->lanes */
     struct tcp_flow *next;     /* in gw->tcp_ready */
     uint32_t enlisted;         /* the turn in which it came there */
     uint32_t turn;             /* in which `share` was given */

@@ -114,7 +114,6 @@ ln_policy *policy_of(const char *const *lines)
     ln_value config = table_value(&arena, room);
     for (size_t i = 0; lines[i] != NULL; i++) {
         const char *equals = strchr(lines[i], '=');
-        const char *dot = strchr(lines[i], '.');
         if (strncmp(lines[i], "publish ", 8) == 0) {
             struct value_table *bindings = table_at(&arena, &config, "port_bindings", 13, room);
             bindings->items[bindings->n_items++] = binding_value(&arena, lines[i]);
@@ -128,9 +127,10 @@ ln_policy *policy_of(const char *const *lines)
         } else {
             struct value_table *in = config.table;
             const char *key = lines[i];
-            if (dot != NULL && dot < equals) {
-                in = table_at(&arena, &config, key, (size_t)(dot - key), room);
-                key = dot + 1;
+            for (const char *dot; (dot = memchr(key, '.', (size_t)(equals - key))) != NULL;
+                 key = dot + 1) {
+                ln_value around = {.type = VALUE_TABLE, .table = in};
+                in = table_at(&arena, &around, key, (size_t)(dot - key), room);
             }
             if (equals[-1] == ']') { /* "dns.nameservers[]=127.0.0.1": one of a list */
                 ln_value around = {.type = VALUE_TABLE, .table = in};
