@@ -9,16 +9,16 @@
 #include "lunette/address.h"
 #include "lunette/frame.h"
 
-#define ETH_LEN         14u
-#define IPV4_LEN        20u
-#define IPV6_LEN        40u
-#define TCP_LEN         20u
-#define UDP_LEN         8u
-#define ICMP_LEN        8u
-#define ETHERTYPE_IPV4  0x0800u
-#define ETHERTYPE_ARP   0x0806u
-#define ETHERTYPE_IPV6  0x86ddu
-#define PACKET_MTU_MAX  65520u
+#define ETH_LEN        14u
+#define IPV4_LEN       20u
+#define IPV6_LEN       40u
+#define TCP_LEN        20u
+#define UDP_LEN        8u
+#define ICMP_LEN       8u
+#define ETHERTYPE_IPV4 0x0800u
+#define ETHERTYPE_ARP  0x0806u
+#define ETHERTYPE_IPV6 0x86ddu
+#define PACKET_MTU_MAX 65520u
 
 /* Who is on this link: the gateway (us) and the one guest. */
 struct link_identity {
