@@ -93,8 +93,13 @@ void command_say_problems(const ln_problems *problems)
 
 int command_load_policy(const char *path, ln_policy **ret)
 {
+    return command_load_policy_from(NULL, path, ret);
+}
+
+int command_load_policy_from(const struct file_opener *opener, const char *path, ln_policy **ret)
+{
     ln_problems *problems = ln_problems_new();
-    int r = problems == NULL ? -ENOMEM : lua_policy_load(path, ret, problems);
+    int r = problems == NULL ? -ENOMEM : lua_policy_load_from(opener, path, ret, problems);
     if (r == -EINVAL) {
         command_say_problems(problems);
     } else if (r < 0) {

@@ -5,6 +5,8 @@
 
 #include "lunette/policy.h"
 
+struct file_opener;
+
 enum {
     EXIT_ALLOW = 0,
     EXIT_DENY = 1, /* match: deny or reject; check --strict: warnings; diff: widened */
@@ -44,5 +46,7 @@ void command_say_problems(const ln_problems *problems);
 
 /* Loads a policy file or preset. Returns 0, or EXIT_USAGE after saying what is wrong. */
 int command_load_policy(const char *path, ln_policy **ret);
+/* The same by way of an opener (luabind/file.h). */
+int command_load_policy_from(const struct file_opener *opener, const char *path, ln_policy **ret);
 
 #endif

@@ -21,6 +21,7 @@
 #include "cli/session.h"
 #include "cli/terminal.h"
 #include "cli/transport_tap.h"
+#include "luabind/file.h"
 #include "net/gateway.h"
 
 struct run {
@@ -31,7 +32,9 @@ struct run {
     struct guest guest;
     struct tap tap;
     struct watch signals, messages;
-    int status; /* CMD's exit status; -1: still running */
+    struct file_opener opener; /* of the policy */
+    int hiding;                /* -errno of the first of its modules that could not be hidden */
+    int status;                /* CMD's exit status; -1: still running */
 };
 
 /* ---- options ---- */
@@ -105,16 +108,27 @@ static int hide_secrets(struct guest *guest, const ln_settings *settings)
     return r;
 }
 
+/* A module of the policy: CMD must not write its own policy, which may be loaded once more. */
+static void hide_module(void *user, const char *path)
+{
+    struct run *run = user;
+    int r = guest_cover(&run->guest, path);
+    run->hiding = run->hiding < 0 ? run->hiding : r;
+}
+
 /* Returns 0, or the exit status. */
 static int make_gateway(struct run *run)
 {
     ln_policy *policy;
-    int status = session_make_gateway(&run->session, TAP_OFFLOADS, &policy);
+    run->opener = (struct file_opener){.loaded = hide_module, .user = run};
+    int status = session_make_gateway(&run->session, TAP_OFFLOADS, &run->opener, &policy);
+    run->opener.loaded = NULL; /* a function of the policy could still ask for one */
     if (status != 0) {
         return status;
     }
     const ln_settings *settings = ln_policy_settings(policy);
-    if (session_failed(hide_secrets(&run->guest, settings), "hide secrets") < 0 ||
+    if (session_failed(run->hiding, "hide the policy's modules") < 0 ||
+        session_failed(hide_secrets(&run->guest, settings), "hide secrets") < 0 ||
         session_failed(guest_search(&run->guest, settings), "set the guest's resolver up") < 0) {
         status = EXIT_LUNETTE_FAILED;
     }

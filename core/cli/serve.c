@@ -334,7 +334,7 @@ static int serve_guest(struct serve *serve)
     session_raise_limits();
     ln_policy *policy;
     uint32_t offloads = serve->by_pid ? TAP_OFFLOADS : serve->link.transport.ops->offloads;
-    int status = session_make_gateway(&serve->session, offloads, &policy);
+    int status = session_make_gateway(&serve->session, offloads, NULL, &policy);
     if (status != 0) {
         return status;
     }

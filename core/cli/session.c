@@ -216,10 +216,11 @@ static int make_gateway(struct session *session, uint32_t offloads, ln_policy *p
     return r;
 }
 
-int session_make_gateway(struct session *session, uint32_t offloads, ln_policy **ret_policy)
+int session_make_gateway(struct session *session, uint32_t offloads,
+                         const struct file_opener *opener, ln_policy **ret_policy)
 {
     ln_policy *policy;
-    if (command_load_policy(session->policy, &policy) != 0) {
+    if (command_load_policy_from(opener, session->policy, &policy) != 0) {
         return EXIT_USAGE;
     }
     if (make_gateway(session, offloads, policy) < 0) {

@@ -50,9 +50,11 @@ int session_open_outputs(struct session *session, int dash_fd, struct hide *hide
 /* Starts the keeper of files (keeper.h), which removes the sockets at the end: that of --control
  * and `socket` (NULL: none). Returns 0 or -errno. */
 int session_start_keeper(struct session *session, const char *socket);
-/* Loads the policy and makes the gateway, for a link that takes these LN_OFFLOAD_*. Returns 0 and a
- * reference to the policy in *ret_policy, or the exit status. */
-int session_make_gateway(struct session *session, uint32_t offloads, ln_policy **ret_policy);
+/* Loads the policy, by way of `opener` where that is not NULL, and makes the gateway, for a link
+ * that takes these LN_OFFLOAD_*. Returns 0 and a reference to the policy in *ret_policy, or the
+ * exit status. */
+int session_make_gateway(struct session *session, uint32_t offloads,
+                         const struct file_opener *opener, ln_policy **ret_policy);
 /* Starts the link, which its owner stops before session_end(), and answers at the control socket.
  * Returns 0 or -errno. */
 int session_start(struct session *session, struct transport *link);

@@ -50,7 +50,7 @@ static int read_all(int fd, size_t max, char **ret_data, size_t *ret_len)
 
 static int open_file(const struct file_opener *opener, const char *path, enum file_kind kind)
 {
-    if (opener != NULL) {
+    if (opener != NULL && opener->open != NULL) {
         return opener->open(opener->user, path);
     }
     int flags = O_RDONLY | O_CLOEXEC | O_NOCTTY | (kind == FILE_REGULAR ? O_NONBLOCK : 0);

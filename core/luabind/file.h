@@ -4,12 +4,15 @@
 
 #include <stddef.h>
 
-/* Opens files for a process that cannot do it itself. */
+/* Opens files for a process that cannot do it itself, or wants to know of them. */
 struct file_opener {
-    /* Opens a regular file for reading. Returns a descriptor, or -errno. */
+    /* Opens a regular file for reading. Returns a descriptor, or -errno. NULL: as without it. */
     int (*open)(void *user, const char *path);
+    /* Told of each module beside the policy that was read. NULL: nobody asks. */
+    void (*loaded)(void *user, const char *path);
     void *user;
-    const char *module_dir; /* where lunette's own modules are, with a slash at the end */
+    const char *module_dir; /* where lunette's own modules are, with a slash at the end; NULL: where
+                               they are found otherwise */
 };
 
 enum file_kind {

@@ -47,14 +47,17 @@ static bool push_chunk(lua_State *L, const char *dir, const char *name, const ch
     }
     char *text;
     size_t text_len;
-    int r =
-        file_read(sandbox_of(L)->opener, path, SANDBOX_FILE_MAX, FILE_REGULAR, &text, &text_len);
+    const struct file_opener *opener = sandbox_of(L)->opener;
+    int r = file_read(opener, path, SANDBOX_FILE_MAX, FILE_REGULAR, &text, &text_len);
     if (r == -ENOENT || r == -ENOTDIR) {
         return false;
     }
     if (r < 0) {
         sandbox_of(L)->out_of_memory |= r == -ENOMEM;
         luaL_error(L, "module '%s': %s: %s", name, path, strerror(-r));
+    }
+    if (opener != NULL && opener->loaded != NULL && !is_own(name)) {
+        opener->loaded(opener->user, path);
     }
     int status = luaL_loadbufferx(L, text, text_len, chunk_name, "t"); /* does not raise */
     free(text);

@@ -73,7 +73,8 @@ int sandbox_new(const char *path, const struct file_opener *opener, struct sandb
     sandbox->opener = opener;
     sandbox->path = strdup(path);
     sandbox->policy_dir = directory_of(path);
-    sandbox->module_dir = opener != NULL ? strdup(opener->module_dir) : module_dir_find();
+    sandbox->module_dir = opener != NULL && opener->module_dir != NULL ? strdup(opener->module_dir)
+                                                                       : module_dir_find();
     sandbox->L = lua_newstate(allocate, sandbox);
     if (sandbox->path == NULL || sandbox->policy_dir == NULL || sandbox->module_dir == NULL ||
         sandbox->L == NULL) {

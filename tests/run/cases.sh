@@ -145,6 +145,18 @@ EOF
   equal "$found" EBADF
   equal "$(run sh -c 'test -d /dev/fd/0 && echo directory || echo no' </)" no
 }
+test_modules_of_the_policy_are_hidden_from_cmd() {
+  mkdir -p d/sub
+  echo 'return { "10.0.0.1" }' >d/hosts.lua
+  echo 'return { "10.0.0.2" }' >d/sub/more.lua
+  echo 'local l = require "lunette" return { rules = { l.allow(require "hosts"), l.allow(require "sub.more") } }' >d/p.lua
+  for at in . d; do
+    # shellcheck disable=SC2016
+    found=$(cd "$at" && timeout 20 "$lunette" run "$([ $at = . ] && echo d/)p.lua" -- sh -c '
+      cd "$0"; for file in p.lua hosts.lua sub/more.lua; do cat $file || echo x >>$file || echo no; done' "$PWD/d" 2>/dev/null)
+    equal "$found" $'no\nno\nno'
+  done
+}
 test_a_standard_stream_that_is_a_network_socket_is_refused() {
   found=$(/usr/bin/python3 - "$lunette" <<'EOF'
 import socket, subprocess, sys
