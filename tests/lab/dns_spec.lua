@@ -15,7 +15,8 @@ gateway = [l.split()[1] for l in open("/etc/resolv.conf") if l.startswith("names
 def ask(name, kind="A", to=None, timeout=5, over=dns.query.udp, **rest):
     return over(dns.message.make_query(name, kind, **rest), to or gateway, timeout=timeout)
 ]]
-  local result = lab.guest(text, ("/usr/bin/python3 - <<'PY'\n%s%s\nprint('done')\nPY"):format(prelude, script), options)
+  local command = ("/usr/bin/python3 - <<'PY'\n%s%s\nprint('done')\nPY"):format(prelude, script)
+  local result = lab.guest(text, command, options)
   assert.matches("done", result.out, nil, true, result.err)
   return result
 end
@@ -47,11 +48,14 @@ message = lambda flags, counts, body: struct.pack("!HHHHHH", 7, flags, *counts) 
 raw = [message(0x100, (1, 0, 0, 0), question(wire)) for wire in odd]
 raw += [message(0x100, (2, 0, 0, 0), question(b"\x03web\x07example\0") + question(name))]  # two questions
 raw += [message(0x100, (1, 0, 0, 0), question(b"\xc0\x12") + name)]                        # a pointer for a name
-raw += [message(0x100, (1, 0, 0, 1), question(name) + b"\0\0\x29\x10\0\0\0\0\0\0\x0c\0\x08\0\x08\0\x01\x20\0\x01\x02\x03\x04")]
+subnet = b"\0\0\x29\x10\0\0\0\0\0\0\x0c\0\x08\0\x08\0\x01\x20\0\x01\x02\x03\x04"
+raw += [message(0x100, (1, 0, 0, 1), question(name) + subnet)]
 raw += [message(0x100, (1, 0, 0, 0), question(name) + b"trailing")]
-raw += [message(0x100, (1, 0, 0, 0), question(name, kind, klass)) for kind, klass in ((255, 1), (252, 1), (1, 3), (1, 255), (1, 254))]
+raw += [message(0x100, (1, 0, 0, 0), question(name, kind, klass))
+        for kind, klass in ((255, 1), (252, 1), (1, 3), (1, 255), (1, 254))]
 raw += [message(flags, (1, 0, 0, 0), question(name)) for flags in (0x2800, 0x2000, 0x0800, 0x8180, 0x0110, 0x0000)]
-raw += [message(0x2800, (1, 0, 1, 0), question(b"\x07example\0", 6) + name + struct.pack("!HHIH", 1, 1, 60, 4) + b"abcd")]
+raw += [message(0x2800, (1, 0, 1, 0),
+                question(b"\x07example\0", 6) + name + struct.pack("!HHIH", 1, 1, 60, 4) + b"abcd")]
 for to in resolvers[:4]:
     sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     for wire in raw:
@@ -159,7 +163,7 @@ assert ask(("%040x" % 0) + ".many.example").rcode() == dns.rcode.NOERROR  # know
 end)
 
 describe("names of one's own", function()
-  local OWN = policy("lunette.allow('db.corp.example'), lunette.allow('.many.example'), lunette.allow('web.example')", [[
+  local OWN = policy("lunette.allow { 'db.corp.example', '.many.example', 'web.example' }", [[
     dns = {
       hosts = { ["db.corp.example"] = { "10.0.0.5", "fd00::5" } },
       search = { "corp.example" },

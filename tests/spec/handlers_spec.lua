@@ -56,7 +56,8 @@ end)
 local function on_dns(body, question)
   local policy = support.load(([[
     local lunette = require "lunette"
-    return { deny_domains = { "ads.example" }, on_dns = function(query) %s end, rules = { lunette.allow("api.example") } }
+    return { deny_domains = { "ads.example" }, rules = { lunette.allow("api.example") },
+      on_dns = function(query) %s end }
   ]]):format(body))
   local ask = { name = "www.example" }
   for key, value in pairs(question or {}) do ask[key] = value end
