@@ -305,7 +305,7 @@ on the wire: nothing: the packet is dropped
     local failing = support.policy_file("return {\n  on_connect = function() error('no') end }")
     local result = run("match", failing, "egress tcp 192.0.2.1:443")
     assert.equal(1, result.status)
-    assert.matches("the function of on_connect failed: .*policy.lua:2: no\n$", result.out)
+    assert.matches("the function of the policy failed: .*policy.lua:2: no\n$", result.out)
   end)
 
   it("with a query that is none says what is accepted", function()
