@@ -189,6 +189,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct dns_answer *answer;
     struct dns_finding finding;
     if (dns_answer_read(&query, msg, len, &answer) == 0) {
+        uint32_t ttl_s = dns_answer_ttl(answer);
+        check(ttl_s <= DNS_ANSWER_KEEP_MAX_S);
+        dns_answer_age(answer, ttl_s / 2);
+        check(dns_answer_ttl(answer) >= ttl_s - ttl_s / 2);
         if (dns_answer_judge(answer, policy, NULL, &finding) == DNS_ANSWER_FINE) {
             uint64_t sum = 0;
             dns_answer_each_address(answer, note, &sum);
