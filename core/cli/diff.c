@@ -1,4 +1,6 @@
 /* `lunette diff`: which traffic two policies judge differently. */
+#include "cli/diff.h"
+
 #include <stdio.h>
 #include <string.h>
 
@@ -255,7 +257,7 @@ static void show(struct comparison *c, const struct diff *diff, bool as_json)
     putchar('\n');
 }
 
-static int compare(const ln_policy *a, const ln_policy *b, bool as_json)
+int diff_show(const ln_policy *a, const ln_policy *b, bool as_json)
 {
     struct comparison c = {.a = a, .b = b};
     struct diff diff;
@@ -288,7 +290,7 @@ static int diff_main(int argc, char **argv)
     ln_policy *b = NULL;
     status = command_load_policy(argv[0], &a);
     status = status == 0 ? command_load_policy(argv[1], &b) : status;
-    status = status == 0 ? compare(a, b, as_json) : status;
+    status = status == 0 ? diff_show(a, b, as_json) : status;
     ln_policy_unref(a);
     ln_policy_unref(b);
     return status;

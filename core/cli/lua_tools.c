@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "cli/command.h"
+#include "cli/diff.h"
 #include "cli/query.h"
 #include "cli/show.h"
 #include "dns/message.h"
@@ -123,6 +124,14 @@ static int tools_reason(lua_State *L)
     return 1;
 }
 
+static int tools_diff(lua_State *L)
+{
+    const struct policy_object *a = policy_object_check(L, 1);
+    const struct policy_object *b = policy_object_check(L, 2);
+    diff_show(a->policy, b->policy, false);
+    return 0;
+}
+
 static int tools_miss(lua_State *L)
 {
     const char *why = luaL_checkstring(L, 1);
@@ -152,10 +161,9 @@ static int tools_tell(lua_State *L)
 void lua_tools_push_module(lua_State *L, const char *name, bool machine)
 {
     static const luaL_Reg functions[] = {
-        {"query", tools_query},      {"refusal", tools_refusal},
-        {"reason", tools_reason},    {"miss", tools_miss},
-        {"write", tools_write},      {"tell", tools_tell},
-        {"compile", making_compile}, {NULL, NULL},
+        {"query", tools_query},      {"refusal", tools_refusal}, {"reason", tools_reason},
+        {"miss", tools_miss},        {"write", tools_write},     {"tell", tools_tell},
+        {"compile", making_compile}, {"diff", tools_diff},       {NULL, NULL},
     };
     lua_pushcfunction(L, sandbox_require);
     lua_pushliteral(L, "lunette.core");

@@ -14,6 +14,7 @@
  *                              wrong
  *   refusal(name, type)        why no policy can open a DNS query; nil: a policy can
  *   reason(policy, direction, decision)   what decided, for people
+ *   diff(a, b)                 prints what two policies judge differently
  *   miss(why)                  why a rule of a trace did not match, for people
  *   write(text)                to stdout
  *   tell(text)                 a line to stderr

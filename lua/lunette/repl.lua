@@ -19,6 +19,7 @@ rules                           the rules, and how many queries of this session 
 pin NAME IP...                  as if the sandbox had resolved NAME
 unpin NAME
 groups ADDRESS...               the group that an address is in
+diff POLICY                     what would change with another policy
 load POLICY                     another policy: a file or a preset
 reload                          reads the policy again; pins stay
 help, quit
@@ -60,13 +61,17 @@ end
 
 -- ---- the policy ----
 
+--- A policy; nil when it is not valid, which is told.
+local function read(path)
+  local policy, problems = core.load(path)
+  for _, problem in ipairs(problems or {}) do core.tell(problem.text) end
+  return policy
+end
+
 --- Takes a policy. Returns whether it is valid.
 local function open(path)
-  local policy, problems = core.load(path)
-  if not policy then
-    for _, problem in ipairs(problems) do core.tell(problem.text) end
-    return false
-  end
+  local policy = read(path)
+  if not policy then return false end
   local pins = session.asking and session.asking.pins or {}
   session.path, session.asking, session.hits = path, questions.ask(policy), {}
   session.asking:add_pins(pins)
@@ -98,6 +103,8 @@ local function ask(text, trace)
     say("%s: %s: %s", verdict.action, verdict.what, verdict.reason)
   end
 end
+
+local function trimmed(text) return (text:match("^%s*(.-)%s*$")) end
 
 local function words_of(text)
   local words = {}
@@ -138,7 +145,7 @@ function commands.pin(text)
 end
 
 function commands.unpin(text)
-  if not asking():remove_pins(text:match("^%s*(.-)%s*$")) then error("it is not pinned", 0) end
+  if not asking():remove_pins(trimmed(text)) then error("it is not pinned", 0) end
 end
 
 function commands.groups(text)
@@ -147,8 +154,13 @@ function commands.groups(text)
   for _, address in ipairs(addresses) do say("%s: %s", address, asking().policy:group(address)) end
 end
 
+function commands.diff(text)
+  local policy, other = asking().policy, read(trimmed(text))
+  if other then core.diff(policy, other) end
+end
+
 function commands.load(text)
-  if open(text:match("^%s*(.-)%s*$")) then say("%s: %d rules", session.path, #session.asking.policy) end
+  if open(trimmed(text)) then say("%s: %d rules", session.path, #session.asking.policy) end
 end
 
 function commands.reload()

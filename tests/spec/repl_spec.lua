@@ -92,6 +92,15 @@ deny: egress tcp 192.0.2.7:443: default_egress
     assert.is_string(path)
   end)
 
+  it("tells what another policy would change", function()
+    local out, err, status = repl("diff allow-all\ndiff /nonexistent\n1 + 1")
+    assert.matches("^%+ [^\n]*: deny %-> allow %(.*\n2\n$", out)
+    assert.equal("lunette: /nonexistent: cannot be read: No such file or directory\n", err)
+    assert.equal(0, status)
+    local result = support.lunette({ "load public-only\ndiff public-only" }, "repl")
+    assert.equal("public-only: 2 rules\n", result.out)
+  end)
+
   it("evaluates Lua and shows what it gives", function()
     assert.equal('2\n4\t"x"\n{ action = "deny", reason = "default" }\n1\n2\n{ 1, { a = "b", ["c d"] = true } }\n'
       .. '"deny"\n', output [[
