@@ -139,6 +139,14 @@ allows { port = 443,
   end)
 end)
 
+describe("the tests beside the policies", function()
+  it("pass", function()
+    local result = support.lunette("test", "policies/coding-agent_test.lua")
+    assert.equal("", result.err)
+    assert.matches(" 0 failed\n$", result.out)
+  end)
+end)
+
 describe("a failure", function()
   it("tells the place, what was expected, what came, and the rule that decided", function()
     assert.equal("policy_test.lua:2: egress tcp 10.0.0.5:443: expected allow, came deny\n"
