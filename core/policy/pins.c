@@ -189,8 +189,7 @@ static void name_list_push(struct pin *pin)
     pin->name_prev = NULL;
     pin->name_next = name->pins;
     if (name->pins != NULL) {
-        /* Not freed: dropped pins leave their lists first, which the analyzer loses sight of. */
-        name->pins->name_prev = pin; /* NOLINT(clang-analyzer-unix.Malloc) */
+        name->pins->name_prev = pin;
     }
     name->pins = pin;
 }
@@ -258,7 +257,7 @@ static void pin_drop(ln_pins *pins, struct pin *pin)
 static void name_drop(ln_pins *pins, struct pin_name *name)
 {
     while (name->pins != NULL) {
-        pin_drop(pins, name->pins); /* NOLINT(clang-analyzer-unix.Malloc): likewise */
+        pin_drop(pins, name->pins);
     }
     name_drop_if_unused(pins, name);
 }
