@@ -6,8 +6,11 @@
 __extension__ typedef unsigned __int128 wide; /* tokens times nanoseconds */
 
 enum {
-    GATHER_MS = 2, /* what is passed on in one go */
-    HOLD_MS = 20   /* a bucket holds at least so much, so that none is lost between two looks */
+    GATHER_MS = 2,      /* what is passed on in one go */
+    HOLD_LEAST_MS = 20, /* beside the burst, a bucket holds what comes in refill_ms, but no less
+                         than this, so that none is lost between two looks, */
+    HOLD_MOST_MS = 200  /* and no more, so that ten seconds after a silence are no faster by more
+                           than  a fiftieth */
 };
 
 /* Tokens that come in a time. */
@@ -35,8 +38,9 @@ static void bucket_init(struct rate_bucket *b, const ln_bucket *from, uint64_t p
     if (b->size == 0) {
         return;
     }
-    uint64_t most = larger(from->size + from->burst, tokens_in(b, HOLD_MS * MS_NS));
-    b->most = (int64_t)larger(most, 2 * packet);
+    uint64_t hold_ms = larger(from->refill_ms, HOLD_LEAST_MS);
+    hold_ms = hold_ms < HOLD_MOST_MS ? hold_ms : HOLD_MOST_MS;
+    b->most = (int64_t)larger(from->burst + tokens_in(b, hold_ms * MS_NS), 2 * packet);
     b->tokens = (int64_t)(from->burst + quantum(b, packet));
     b->tokens = b->tokens < b->most ? b->tokens : b->most;
 }
