@@ -163,26 +163,30 @@ static void answer_pins(struct answer *a, const char *argument)
     fputc('\n', a->out);
 }
 
+/* `rule` 0: the defaults, where `text` says so. */
+static void say_rule(struct answer *a, uint32_t rule, const char *text, const char *source)
+{
+    json_open(&a->json, NULL, '{');
+    json_integer(&a->json, "rule", rule);
+    json_string(&a->json, "text", text);
+    json_string(&a->json, "source", *source != '\0' ? source : NULL);
+    say_count(&a->json, "hits", ln_gateway_rule_hits(a->session->gateway, rule));
+    json_close(&a->json, '}');
+}
+
 static void answer_rules(struct answer *a, const char *argument)
 {
-    const ln_gateway *gw = a->session->gateway;
-    const ln_policy *policy = ln_gateway_policy(gw);
+    const ln_policy *policy = ln_gateway_policy(a->session->gateway);
     const ln_rule *rule;
     (void)argument;
     say_ok(a);
     json_open(&a->json, NULL, '[');
     for (uint32_t i = 1; (rule = ln_policy_rule(policy, i)) != NULL; i++) {
         struct arena arena = {0};
-        json_open(&a->json, NULL, '{');
-        show_rule_json(&arena, &a->json, i, rule);
-        say_count(&a->json, "hits", ln_gateway_rule_hits(gw, i));
-        json_close(&a->json, '}');
+        say_rule(a, i, show_rule(&arena, rule), show_source(&arena, rule));
         arena_free(&arena);
     }
-    json_open(&a->json, NULL, '{');
-    json_string(&a->json, "text", "default");
-    say_count(&a->json, "hits", ln_gateway_rule_hits(gw, 0));
-    json_close(&a->json, '}');
+    say_rule(a, 0, "default", "");
     json_close(&a->json, ']');
     fputc('\n', a->out);
 }

@@ -6,7 +6,7 @@
  *   stats         an object of counters
  *   flows         a list of objects: id, direction, protocol, guest, peer, state, …
  *   pins          a list of objects: name, address, left_ms
- *   rules         a list of objects: the rules, with their hits
+ *   rules         a list of objects: rule, text, source, hits; rule 0 stands for the defaults
  *   reload        reads the policy again
  *   revoke NAME   forgets what a name was resolved to
  *   revoke ID     ends a flow */
