@@ -275,7 +275,7 @@ static void command(struct reader *r)
         break;
     case 3:
         if (op >= 240) {
-            REQUIRE(ln_gateway_reload(gateway, policies[op / 8 % 2]) == 0);
+            REQUIRE(ln_gateway_reload(gateway, policies[op / 8 % 2], NULL) == 0);
         }
         break;
     default:
