@@ -87,7 +87,7 @@ static char *put_utf8(char *dst, uint32_t c)
     return dst;
 }
 
-/* \uXXXX, or two of them for a character beyond the first plane. */
+/* \uHHHH, or two of them for a character beyond the first plane. */
 static int parse_unicode(struct parser *p, uint32_t *ret)
 {
     uint32_t low;
