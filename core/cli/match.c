@@ -382,15 +382,10 @@ static int judge(struct match *match)
 /* The group `host`: this machine's addresses and those that a gateway at slot 0 has. */
 static void find_host(struct match *match)
 {
-    struct link_identity link = {0};
-    const char *field;
-    addressing_assign(ln_policy_settings(match->policy), 0, &link, &field);
-    int r = machine_addresses(&link, &match->host_addrs, &match->host.n_addrs);
+    int r = addressing_host(ln_policy_settings(match->policy), &match->host_addrs, &match->host);
     if (r < 0) {
         command_say("the addresses of this machine cannot be read: %s", strerror(-r));
     }
-    match->host.addrs = match->host_addrs;
-    match->host.n_gateway = r < 0 ? 0 : 2;
 }
 
 static int match_policy(struct match *match, char **words, size_t n_words)

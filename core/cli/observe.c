@@ -337,13 +337,6 @@ static void order_name(const char *name, name_order dst)
     *at = '\0';
 }
 
-static bool is_canonical(const char *name)
-{
-    char canonical[LN_NAME_MAX + 1];
-    return ln_name_canonical(name, strlen(name), canonical, NULL) >= 0 &&
-           strcmp(name, canonical) == 0;
-}
-
 /* The name by which a rule could allow it, or NULL. */
 static const char *name_of(const struct observer *observer, const struct entry *entry)
 {
@@ -371,7 +364,7 @@ static bool is_hopeless(const struct entry *entry)
         "first_flight_malformed",
         "first_flight_too_long",
     };
-    if (entry->is_lookup && !is_canonical(entry->name)) {
+    if (entry->is_lookup && !ln_name_is_canonical(entry->name)) {
         return true;
     }
     for (size_t i = 0; entry->allowed == 0 && i < sizeof(reasons) / sizeof(reasons[0]); i++) {

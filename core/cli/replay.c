@@ -84,13 +84,6 @@ static void judge_connection(const struct replay *replay, const struct record *r
     ln_policy_evaluate(replay->policy, replay->pins, &replay->host, &query, ret, NULL);
 }
 
-static bool is_canonical(const char *name)
-{
-    char canonical[LN_NAME_MAX + 1];
-    return name != NULL && ln_name_canonical(name, strlen(name), canonical, NULL) >= 0 &&
-           strcmp(name, canonical) == 0;
-}
-
 static int pin(struct replay *replay, const char *name, const ln_addr *addr)
 {
     int r = ln_pins_add(replay->pins, name, addr, 0, UINT64_MAX);
@@ -117,7 +110,7 @@ static bool is_verdict(const struct record *record)
 /* Returns whether it can be judged, or -ENOMEM. */
 static int judge_flow(struct replay *replay, const struct record *record, ln_decision *ret)
 {
-    bool named = is_canonical(record->name);
+    bool named = ln_name_is_canonical(record->name);
     if (record->direction == LN_EGRESS) {
         learn_gateway(replay, &record->src);
         int r = named && !record->name_shown ? pin(replay, record->name, &record->dst) : 0;
@@ -145,7 +138,7 @@ static void judge_answer(const struct replay *replay, const struct record *recor
 static int judge_query(struct replay *replay, const struct record *record, ln_decision *ret)
 {
     learn_gateway(replay, &record->src);
-    if (!is_canonical(record->name)) {
+    if (!ln_name_is_canonical(record->name)) {
         return false;
     }
     ln_dns_query query = {
@@ -343,16 +336,11 @@ static int replay_events(struct replay *replay)
 /* The group `host`: this machine's addresses, and the recorded gateway's once they are known. */
 static int find_host(struct replay *replay)
 {
-    struct link_identity link = {0};
-    const char *field;
-    addressing_assign(ln_policy_settings(replay->policy), 0, &link, &field);
-    int r = machine_addresses(&link, &replay->host_addrs, &replay->host.n_addrs);
+    int r = addressing_host(ln_policy_settings(replay->policy), &replay->host_addrs, &replay->host);
     if (r < 0) {
         command_say("the addresses of this machine cannot be read: %s", strerror(-r));
         return EXIT_USAGE;
     }
-    replay->host.addrs = replay->host_addrs;
-    replay->host.n_gateway = 2;
     return 0;
 }
 

@@ -458,8 +458,7 @@ enum dns_step dns_server_query(struct dns_server *server, const struct dns_asker
     ret_ticket->asker = *asker;
     ret_ticket->pinned = true;
     ret_ticket->cached = false;
-    ret_ticket->named = !ln_addr_equal(&asker->resolver, &server->link->gateway4) &&
-                        !ln_addr_equal(&asker->resolver, &server->link->gateway6);
+    ret_ticket->named = !link_is_gateway(server->link, &asker->resolver);
     const char *reason;
     unsigned rcode = check_form(query, parsed, &reason);
     if (rcode != DNS_NOERROR) {

@@ -104,6 +104,19 @@ int machine_addresses(const struct link_identity *link, ln_addr **addrs, size_t 
     return 0;
 }
 
+int addressing_host(const ln_settings *settings, ln_addr **addrs, ln_host_addrs *ret)
+{
+    struct link_identity link = {0};
+    const char *field;
+    size_t n_addrs;
+    (void)addressing_assign(settings, 0, &link, &field); /* a validated pool has slot 0 */
+    int r = machine_addresses(&link, addrs, &n_addrs);
+    if (r == 0) {
+        *ret = (ln_host_addrs){.addrs = *addrs, .n_addrs = n_addrs, .n_gateway = 2};
+    }
+    return r;
+}
+
 bool machine_has_route(bool v6)
 {
     /* A root server (a.root-servers.net): connecting a datagram socket only looks up the route. */

@@ -16,6 +16,11 @@ int addressing_assign(const ln_settings *settings, uint32_t slot, struct link_id
  * *n_addrs set. Returns 0 or -errno. */
 int machine_addresses(const struct link_identity *link, ln_addr **addrs, size_t *n_addrs);
 
+/* The same as the group `host` of a policy whose gateway is at slot 0, for those who judge without
+ * a gateway. *addrs is as for machine_addresses(), and what ret->addrs points to. Returns 0 or
+ * -errno. */
+int addressing_host(const ln_settings *settings, ln_addr **addrs, ln_host_addrs *ret);
+
 /* Whether the machine has a route to the Internet of the family. No packet is sent. */
 bool machine_has_route(bool v6);
 

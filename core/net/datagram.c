@@ -58,11 +58,6 @@ static struct datagram *datagram_of(struct flow *flow)
     return (struct datagram *)flow;
 }
 
-static bool is_gateway(const ln_gateway *gw, const ln_addr *addr)
-{
-    return ln_addr_equal(addr, &gw->link.gateway4) || ln_addr_equal(addr, &gw->link.gateway6);
-}
-
 /* ---- what comes back ---- */
 
 /* The live flow of a key, if it goes that way. */
@@ -334,7 +329,7 @@ static int open_port(ln_gateway *gw, struct datagram *datagram)
 static int open_way(ln_gateway *gw, struct datagram *datagram)
 {
     const struct flow_key *key = &datagram->flow.key;
-    bool here = is_gateway(gw, &key->peer);
+    bool here = link_is_gateway(&gw->link, &key->peer);
     if (key->ip_protocol != IPPROTO_UDP) {
         datagram->way = here ? WAY_SELF : WAY_ECHO;
         return 0;
@@ -439,7 +434,7 @@ void datagram_expire(ln_gateway *gw)
 /* Whether there is a way to a destination at all. */
 static bool has_way(const ln_gateway *gw, const struct flow_key *key)
 {
-    if (is_gateway(gw, &key->peer)) {
+    if (link_is_gateway(&gw->link, &key->peer)) {
         return true;
     }
     if (key->ip_protocol == IPPROTO_UDP) {

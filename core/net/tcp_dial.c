@@ -6,11 +6,9 @@
 #include "base/bytes.h"
 #include "net/tcp_flow.h"
 
-static bool is_gateway(const struct tcp_flow *f)
+static bool is_to_gateway(const struct tcp_flow *f)
 {
-    const struct link_identity *link = &f->gw->link;
-    return ln_addr_equal(&f->flow.key.peer, &link->gateway4) ||
-           ln_addr_equal(&f->flow.key.peer, &link->gateway6);
+    return link_is_gateway(&f->gw->link, &f->flow.key.peer);
 }
 
 void tcp_hang_up(struct tcp_flow *f, bool reset)
@@ -29,7 +27,7 @@ static int dial(struct tcp_flow *f)
     if (ln_addr_is_never(&addr)) {
         return -EACCES;
     }
-    if (is_gateway(f)) {
+    if (is_to_gateway(f)) {
         addr = f->second ? loopback6 : ln_addr_v4(INADDR_LOOPBACK);
     }
     int r = host_socket_dial(&f->host, &addr, f->flow.key.peer_port);
@@ -119,7 +117,7 @@ static enum answer answer_of(int err, enum icmp_error *ret_icmp, const char **re
 void tcp_dial_failed(struct tcp_flow *f, int err)
 {
     tcp_hang_up(f, true);
-    if (is_gateway(f) && !f->second && err == -ECONNREFUSED) {
+    if (is_to_gateway(f) && !f->second && err == -ECONNREFUSED) {
         f->second = true;
         if (dial(f) == 0) {
             return;
@@ -146,7 +144,7 @@ bool tcp_dial_done(struct tcp_flow *f, uint32_t events)
         err = host_socket_error(&f->host);
     } else if ((events & EPOLLOUT) == 0) {
         return false;
-    } else if (is_gateway(f) && host_socket_is_its_own_peer(&f->host)) {
+    } else if (is_to_gateway(f) && host_socket_is_its_own_peer(&f->host)) {
         err = -ECONNREFUSED;
     }
     if (err < 0) {

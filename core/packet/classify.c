@@ -71,6 +71,11 @@ ln_addr link_gateway_local(const struct link_identity *link)
                       mac[4], mac[5]}};
 }
 
+bool link_is_gateway(const struct link_identity *link, const ln_addr *addr)
+{
+    return ln_addr_equal(addr, &link->gateway4) || ln_addr_equal(addr, &link->gateway6);
+}
+
 /* ---- ARP ---- */
 
 static enum drop_reason read_arp(struct packet *p)

@@ -123,5 +123,7 @@ bool packet_is_multicast(const struct packet *packet);
 /* The gateway's link-local address, made from its MAC (RFC 4291 appendix A): the source of router
  * advertisements. */
 ln_addr link_gateway_local(const struct link_identity *link);
+/* Whether it is one of the gateway's two routed addresses. */
+bool link_is_gateway(const struct link_identity *link, const ln_addr *addr);
 
 #endif

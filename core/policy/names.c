@@ -99,6 +99,13 @@ int ln_name_canonical(const char *text, size_t len, char dst[LN_NAME_MAX + 1], c
     return canonical_ascii(text, len, dst, ret_why);
 }
 
+bool ln_name_is_canonical(const char *name)
+{
+    char canonical[LN_NAME_MAX + 1];
+    return name != NULL && ln_name_canonical(name, strlen(name), canonical, NULL) >= 0 &&
+           strcmp(name, canonical) == 0;
+}
+
 /* ---- stable names ---- */
 
 #define COUNT(names) (sizeof(names) / sizeof((names)[0]))

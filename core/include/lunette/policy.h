@@ -83,6 +83,8 @@ LN_API bool ln_addr_is_never(const ln_addr *addr);
  * NULL). */
 LN_API int ln_name_canonical(const char *text, size_t len, char dst[LN_NAME_MAX + 1],
                              const char **ret_why);
+/* Whether `name` is a host name in its canonical form. Takes NULL: it is not. */
+LN_API bool ln_name_is_canonical(const char *name);
 
 typedef enum ln_destination_kind {
     LN_DEST_ANY,
