@@ -25,12 +25,32 @@ typedef struct ln_host {
     int (*on_event)(void *user, const ln_event *event);
     uint64_t (*now_ns)(void *user);                       /* monotonic; NULL: the system's */
     void (*random)(void *user, uint8_t *dst, size_t len); /* cryptographic; NULL: the system's */
+    /* Takes the keys of an intercepted connection: a line of the NSS key log format without its
+     * end, from which whoever captured the connection can decrypt it. NULL: nobody gets them. */
+    void (*keylog)(void *user, const char *line);
 } ln_host;
 
 enum {
     LN_OFFLOAD_CSUM = 1, /* send_frame takes LN_FRAME_CSUM_PARTIAL */
     LN_OFFLOAD_TSO = 2   /* send_frame takes LN_GSO_TCP4 and LN_GSO_TCP6 */
 };
+
+/* How a gateway gets at what a policy names outside of itself: certificates, the files and commands
+ * that secrets come from. An embedder that confines its process, as lunette does, asks another one
+ * here. Both are called when a gateway is made and at a reload, `run` also when a secret is due.
+ * What the descriptors give is taken as it is. */
+typedef struct ln_files {
+    uint32_t size; /* sizeof(ln_files) */
+    void *user;
+    /* Opens a regular file for reading. Returns a descriptor, which is the gateway's, or a negative
+     * errno. */
+    int (*open)(void *user, const char *path);
+    /* Starts a command, as by `sh -c`, and does not wait for it. Returns the descriptor of a pipe
+     * or stream socket, which is the gateway's, or a negative errno. The descriptor gives, up to
+     * its end, an int32_t and what the command printed: 0 when it succeeded; else its exit status,
+     * or a negative errno (-ETIMEDOUT, -EFBIG) when it was ended. */
+    int (*run)(void *user, const char *command);
+} ln_files;
 
 typedef struct ln_config {
     uint32_t size;           /* sizeof(ln_config) */
@@ -41,6 +61,9 @@ typedef struct ln_config {
     const char *resolv_conf; /* where the host's nameservers stand; NULL: /etc/resolv.conf */
     bool learn_names;        /* look for a name in the first bytes of every TCP flow, also where no
                                 verdict hangs on it: for events that tell names */
+    const char *data_dir;    /* where the interception CA is kept, and made on first use; NULL:
+                                $XDG_DATA_HOME/lunette, or ~/.local/share/lunette */
+    const ln_files *files;   /* borrowed for the gateway's life; NULL: the system's */
 } ln_config;
 
 typedef struct ln_gateway ln_gateway;
@@ -117,6 +140,28 @@ LN_API int ln_gateway_revoke(ln_gateway *gw, const char *name);
 LN_API uint64_t ln_gateway_rule_hits(const ln_gateway *gw, uint32_t rule);
 /* The policy in force; borrowed until the next reload. */
 LN_API const ln_policy *ln_gateway_policy(const ln_gateway *gw);
+
+/* ---- what the guest is to be told ---- */
+
+/* The certificate of the interception CA, which the guest is to trust, as PEM text; NULL: nothing
+ * is intercepted. Borrowed for the gateway's life, in which it does not change. */
+LN_API const char *ln_gateway_ca(const ln_gateway *gw);
+/* The certificates of the machine's own roots, as PEM text: for a guest whose policy has
+ * trust_host_cas; else NULL. Borrowed likewise. */
+LN_API const char *ln_gateway_host_cas(const ln_gateway *gw);
+
+/* A secret of the policy in force; never its value. */
+typedef struct ln_secret_status {
+    const ln_secret *secret; /* of which `source` may be a value: not to be shown */
+    const char *placeholder; /* for the guest's variable secret->env */
+    uint64_t age_ms;         /* since its value was read */
+    const char *failure;     /* why it could not be read again; NULL: it could */
+} ln_secret_status;
+/* Visits every secret. What `status` points to is borrowed until the call returns; `visit` may not
+ * change the gateway. */
+LN_API void ln_gateway_secrets(const ln_gateway *gw,
+                               void (*visit)(void *user, const ln_secret_status *status),
+                               void *user);
 
 /* What the guest is to be configured with. */
 typedef struct ln_link {

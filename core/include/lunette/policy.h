@@ -255,6 +255,7 @@ typedef struct ln_secret {
     ln_secret_source from;
     const char *source; /* by `from`; a value is wiped when the policy is freed */
     size_t source_len;
+    uint32_t refresh_s; /* files and commands: how often to read again; 0: at a reload only */
     const ln_name_pattern *hosts; /* where it may go; at least one */
     size_t n_hosts;
     const char *placeholder; /* NULL: made up */
