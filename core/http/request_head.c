@@ -7,19 +7,12 @@
 #include <string.h>
 #include <strings.h>
 
-#include "lunette/address.h"
+#include "http/syntax.h"
 
 struct text {
     const char *at;
     size_t len;
 };
-
-/* RFC 9110 section 5.6.2. */
-static bool is_token_char(uint8_t c)
-{
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
-           (c != 0 && strchr("!#$%&'*+-.^_`|~", c) != NULL);
-}
 
 typedef bool space_fn(uint8_t c);
 
@@ -58,7 +51,7 @@ static struct text trim(struct text t)
 static size_t method_length(struct text t, space_fn *is)
 {
     size_t i = 0;
-    while (i < t.len && is_token_char((uint8_t)t.at[i])) {
+    while (i < t.len && http_is_token_char((uint8_t)t.at[i])) {
         i++;
     }
     return i < t.len && !is((uint8_t)t.at[i]) ? 0 : i;
@@ -72,42 +65,16 @@ static bool authority_host(struct text authority, char name[256])
     if (authority.len == 0) {
         return true;
     }
-    if (memchr(authority.at, '@', authority.len) != NULL) {
-        return false;
-    }
-    struct text host = authority;
-    struct text port = {NULL, 0};
-    if (authority.at[0] == '[') {
-        const char *close = memchr(authority.at, ']', authority.len);
-        if (close == NULL) {
-            return false;
-        }
-        host = (struct text){authority.at + 1, (size_t)(close - authority.at - 1)};
-        port = (struct text){close + 1, authority.len - host.len - 2};
-        ln_addr addr;
-        if (ln_addr_parse(host.at, host.len, &addr) != 0) {
-            return false;
-        }
-    } else {
-        const char *colon = memchr(authority.at, ':', authority.len);
-        if (colon != NULL) {
-            host.len = (size_t)(colon - authority.at);
-            port = (struct text){colon, authority.len - host.len};
-        }
-    }
-    if (port.len > 6 || (port.len > 0 && port.at[0] != ':')) {
-        return false;
-    }
-    for (size_t i = 1; i < port.len; i++) {
-        if (port.at[i] < '0' || port.at[i] > '9') {
-            return false;
-        }
-    }
+    struct text host, port;
     ln_addr addr;
+    if (http_authority_split(authority.at, authority.len, &host.at, &host.len, &port.at,
+                             &port.len) < 0) {
+        return false;
+    }
     if (ln_addr_parse(host.at, host.len, &addr) == 0) {
         return true;
     }
-    if (host.len == 0 || host.len > 255) {
+    if (authority.at[0] == '[' || host.len > 255) {
         return false;
     }
     memcpy(name, host.at, host.len);
@@ -184,7 +151,7 @@ static enum request_head read_field(struct request_head_view *v, struct text lin
     const char *colon = memchr(line.at, ':', line.len);
     size_t key = colon == NULL ? 0 : (size_t)(colon - line.at);
     for (size_t i = 0; i < key; i++) {
-        key = is_token_char((uint8_t)line.at[i]) ? key : 0;
+        key = http_is_token_char((uint8_t)line.at[i]) ? key : 0;
     }
     if (key == 0) {
         return REQUEST_HEAD_BAD;
@@ -239,7 +206,7 @@ static bool may_be_request(struct request_head_view *v, const uint8_t *data)
 {
     for (; v->method < v->seen && !v->behind_method; v->method++) {
         uint8_t c = data[v->method];
-        if (is_token_char(c)) {
+        if (http_is_token_char(c)) {
             v->in_method = true;
         } else if (!is_space(c)) {
             return false;
