@@ -1,0 +1,35 @@
+/* Values in responses become placeholders again: a host that may have a secret can show it to the
+ * guest no more than by mistake.
+ *
+ * They are found as they are, percent-encoded, as JSON strings hold them, and in base64 (as in
+ * Basic credentials that are shown), at every split. Values shorter than VAULT_ECHO_MIN are not
+ * looked for. What a server does to a value on purpose (reversing it, say) is not undone: hosts of
+ * `allow_hosts` are trusted with the secret. */
+#ifndef LN_SECRETS_ECHO_H
+#define LN_SECRETS_ECHO_H
+
+#include "base/byte_queue.h"
+#include "http/message.h"
+#include "secrets/scope.h"
+
+struct secret_echo;
+
+/* Whether responses over this connection are to be looked at: a secret of it may have been given.
+ */
+bool secret_echo_wanted(const struct secret_scope *scope);
+/* The head of a response, or trailers: names and values of fields. Returns 0; -ENOBUFS when it does
+ * not fit or memory is out; -EPERM when a value stands in the name of a field. The head must not be
+ * passed on then. */
+int secret_echo_head(const struct secret_scope *scope, struct http_head *head);
+/* Whether the body of a response can be read: false where it has a Content-Encoding. */
+bool secret_echo_readable(const struct http_head *head);
+
+/* For one body. Returns 0 or -ENOMEM. */
+int secret_echo_new(const struct secret_scope *scope, struct secret_echo **ret);
+struct secret_echo *secret_echo_free(struct secret_echo *echo); /* takes NULL, returns NULL */
+/* The next bytes of the body, `end`: the last. Appends to `out` what goes on in their place; holds
+ * back what may be the start of a value. Returns 0, -ENOBUFS or -ENOMEM: the body cannot go on. */
+int secret_echo_feed(struct secret_echo *echo, const uint8_t *data, size_t len, bool end,
+                     struct byte_queue *out);
+
+#endif
