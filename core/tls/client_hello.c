@@ -17,6 +17,7 @@ enum {
     HANDSHAKE_CLIENT_HELLO = 1,
     HELLO_MAX = 65536,
     EXTENSION_SERVER_NAME = 0,
+    EXTENSION_ALPN = 16,
     NAME_TYPE_HOST = 0,
     NAME_HEAD = 5 /* length of the list, type and length of the name */
 };
@@ -29,7 +30,10 @@ enum field {
     FIELD_EXTENSIONS,
     FIELD_EXTENSION, /* type and length */
     FIELD_NAME,      /* NAME_HEAD; the name follows */
-    FIELD_END        /* nothing more to read */
+    FIELD_PROTOCOLS, /* length of the list of ALPN */
+    FIELD_PROTOCOL,  /* length of a name in it */
+    FIELD_PROTOCOL_NAME,
+    FIELD_END /* nothing more to read */
 };
 
 static enum client_hello ended(const struct client_hello_view *v)
@@ -108,10 +112,67 @@ static bool act_on_handshake(struct client_hello_view *v)
            want(v, FIELD_SESSION, 1);
 }
 
+/* ALPN decides what a server is asked for, not whether it is asked: a malformed list is one of
+ * other protocols, which whoever answers the hello refuses. */
+static bool leave_protocols(struct client_hello_view *v)
+{
+    v->alpn_others = true;
+    return pass(v, v->extension) && next_extension(v);
+}
+
+static bool begin_protocols(struct client_hello_view *v)
+{
+    bool again = v->alpn;
+    v->alpn = true;
+    return again || v->extension < 2 ? leave_protocols(v) : want(v, FIELD_PROTOCOLS, 2);
+}
+
+static bool next_protocol(struct client_hello_view *v)
+{
+    return v->extension == 0 ? next_extension(v) : want(v, FIELD_PROTOCOL, 1);
+}
+
+static bool act_on_protocols(struct client_hello_view *v)
+{
+    v->extension = (uint16_t)(v->extension - 2);
+    return v->number == v->extension ? next_protocol(v) : leave_protocols(v);
+}
+
+/* A name that is as long as none of those looked for is passed over. */
+static bool act_on_protocol(struct client_hello_view *v)
+{
+    uint16_t length = (uint16_t)v->number;
+    v->extension--;
+    if (length == 0 || length > v->extension) {
+        return leave_protocols(v);
+    }
+    v->extension = (uint16_t)(v->extension - length);
+    if (length == 2 || length == 8) {
+        return want(v, FIELD_PROTOCOL_NAME, (uint8_t)length);
+    }
+    v->alpn_others = true;
+    return pass(v, length) && next_protocol(v);
+}
+
+static bool act_on_protocol_name(struct client_hello_view *v)
+{
+    if (v->number == UINT64_C(0x6832)) { /* "h2" */
+        v->alpn_h2 = true;
+    } else if (v->number == UINT64_C(0x687474702f312e31)) { /* "http/1.1" */
+        v->alpn_http11 = true;
+    } else {
+        v->alpn_others = true;
+    }
+    return next_protocol(v);
+}
+
 static bool act_on_extension(struct client_hello_view *v)
 {
     uint32_t type = (uint32_t)(v->number >> 16);
     v->extension = (uint16_t)v->number;
+    if (type == EXTENSION_ALPN && v->extension <= v->left) {
+        return begin_protocols(v);
+    }
     if (type != EXTENSION_SERVER_NAME) {
         return pass(v, v->extension) && next_extension(v);
     }
@@ -157,6 +218,12 @@ static bool act(struct client_hello_view *v)
         return act_on_extension(v);
     case FIELD_NAME:
         return act_on_name(v);
+    case FIELD_PROTOCOLS:
+        return act_on_protocols(v);
+    case FIELD_PROTOCOL:
+        return act_on_protocol(v);
+    case FIELD_PROTOCOL_NAME:
+        return act_on_protocol_name(v);
     case FIELD_END:
         break;
     }

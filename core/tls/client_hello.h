@@ -23,17 +23,20 @@ struct client_hello_view {
     uint64_t number;      /* the field being read */
     uint8_t missing;      /* bytes of it that are */
     uint8_t field;        /* what it is */
-    uint16_t extension;   /* bytes of the server_name extension */
+    uint16_t extension;   /* bytes of the extension being read that no field holds */
     uint8_t name_left;    /* bytes of the name to come */
     uint8_t name_len;
     bool seen; /* a server_name extension */
+    bool alpn; /* an application_layer_protocol_negotiation extension, which names … */
+    bool alpn_h2, alpn_http11, alpn_others;
     char name[256];
 };
 
 /* Looks at the first `len` bytes of a stream, in whatever number of records the hello is split (RFC
  * 8446 sections 4.1.2 and 5.1, RFC 6066 section 3). Call it again with the same bytes and more of
  * them while it is CLIENT_HELLO_PARTIAL: no byte is read twice. For CLIENT_HELLO_NAMED the name is
- * view->name as sent, terminated; it is not yet canonical. Allocates nothing. */
+ * view->name as sent, terminated; it is not yet canonical. When it is neither PARTIAL nor BAD, the
+ * protocols offered (RFC 7301 section 3.1) are known as well. Allocates nothing. */
 enum client_hello client_hello_look(struct client_hello_view *view, const uint8_t *data,
                                     size_t len);
 

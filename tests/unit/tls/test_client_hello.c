@@ -233,6 +233,60 @@ static void test_hello_without_a_name_is_unnamed(void **state)
     assert_extensions(&h, CLIENT_HELLO_UNNAMED);
 }
 
+/* Looks at a hello with one ALPN extension, whole and byte for byte. */
+static struct client_hello_view offer(const void *list, size_t len)
+{
+    struct hello h = {.session = 32, .ciphers = 32};
+    add_extension(&h.extensions, 16, list, len);
+    add_server_name(&h.extensions, "www.example.com");
+    struct bytes m = message_of(&h);
+    struct bytes r = records_of(&m, 7, 11);
+    assert_look(&r, CLIENT_HELLO_NAMED);
+    struct client_hello_view v = {0};
+    struct client_hello_view pieces = {0};
+    assert_int_equal(look_on(&v, r.data, r.len), CLIENT_HELLO_NAMED);
+    for (size_t n = 0; n <= r.len; n++) {
+        (void)look_on(&pieces, r.data, n);
+    }
+    assert_int_equal(v.alpn_h2, pieces.alpn_h2);
+    assert_int_equal(v.alpn_http11, pieces.alpn_http11);
+    assert_int_equal(v.alpn_others, pieces.alpn_others);
+    assert_true(v.alpn);
+    return v;
+}
+
+static void test_protocols_that_are_offered_are_seen(void **state)
+{
+    (void)state;
+    struct client_hello_view v = offer("\0\14\2h2\10http/1.1", 14);
+    assert_true(v.alpn_h2 && v.alpn_http11 && !v.alpn_others);
+    v = offer("\0\11\10http/1.1", 11);
+    assert_true(!v.alpn_h2 && v.alpn_http11 && !v.alpn_others);
+    v = offer("\0\10\2h3\4imap", 10);
+    assert_true(!v.alpn_h2 && !v.alpn_http11 && v.alpn_others);
+    v = offer("\0\14\10http/1.0\2h2", 14);
+    assert_true(v.alpn_h2 && !v.alpn_http11 && v.alpn_others);
+    struct hello h = {.session = 32, .ciphers = 32};
+    struct bytes m = message_of(&h);
+    struct bytes r = records_of(&m, 16384, 16384);
+    v = (struct client_hello_view){0};
+    assert_int_equal(look_on(&v, r.data, r.len), CLIENT_HELLO_UNNAMED);
+    assert_false(v.alpn || v.alpn_h2 || v.alpn_http11 || v.alpn_others);
+}
+
+static void test_malformed_protocol_lists_are_of_others(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *list;
+        size_t len;
+    } lists[] = {{"", 0},         {"\0", 1},       {"\0\4\2h2", 5},   {"\0\2\2h2", 5},
+                 {"\0\3\0h2", 5}, {"\0\3\3h2", 5}, {"\0\3\xffh2", 5}, {"\0\4\2h2\1", 6}};
+    for (size_t i = 0; i < sizeof(lists) / sizeof(lists[0]); i++) {
+        assert_true(offer(lists[i].list, lists[i].len).alpn_others);
+    }
+}
+
 static void test_other_first_bytes_are_no_tls(void **state)
 {
     (void)state;
@@ -418,6 +472,8 @@ int main(void)
         cmocka_unit_test(test_every_cut_is_partial),
         cmocka_unit_test(test_every_split_into_records_shows_the_name),
         cmocka_unit_test(test_hello_without_a_name_is_unnamed),
+        cmocka_unit_test(test_protocols_that_are_offered_are_seen),
+        cmocka_unit_test(test_malformed_protocol_lists_are_of_others),
         cmocka_unit_test(test_other_first_bytes_are_no_tls),
         cmocka_unit_test(test_large_hello_is_read_and_too_large_is_bad),
         cmocka_unit_test(test_longest_name_is_255_bytes),
