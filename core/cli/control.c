@@ -72,6 +72,24 @@ static void say_count(struct json *json, const char *key, uint64_t value)
     json_integer(json, key, (int64_t)value);
 }
 
+/* Only where the policy gives one. */
+static void say_budget(struct json *json, const ln_gateway *gw, bool used_up)
+{
+    const ln_settings *settings = ln_policy_settings(ln_gateway_policy(gw));
+    if (settings->egress_budget == 0 && settings->ingress_budget == 0) {
+        return;
+    }
+    json_open(json, "budget", '{');
+    if (settings->egress_budget != 0) {
+        say_count(json, "egress", settings->egress_budget);
+    }
+    if (settings->ingress_budget != 0) {
+        say_count(json, "ingress", settings->ingress_budget);
+    }
+    json_bool(json, "used_up", used_up);
+    json_close(json, '}');
+}
+
 static void answer_stats(struct answer *a, const char *argument)
 {
     struct json *json = &a->json;
@@ -95,6 +113,9 @@ static void answer_stats(struct answer *a, const char *argument)
     say_count(json, "dns_queries", stats.dns_queries);
     say_count(json, "dns_denied", stats.dns_denied);
     say_count(json, "events_lost", stats.events_lost);
+    say_count(json, "bytes_out", stats.bytes_out);
+    say_count(json, "bytes_in", stats.bytes_in);
+    say_budget(json, a->session->gateway, stats.used_up);
     json_open(json, "drops", '{');
     const char *name;
     for (unsigned i = 0; (name = ln_drop_name(i)) != NULL; i++) {

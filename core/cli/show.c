@@ -146,6 +146,7 @@ const char *show_reason(struct arena *arena, const ln_policy *policy, ln_directi
     case LN_REASON_RULE:
     case LN_REASON_DENY_DOMAIN:
     case LN_REASON_REBIND:
+    case LN_REASON_BUDGET:
     case LN_REASONS:
         break;
     case LN_REASON_NEVER:

@@ -464,6 +464,9 @@ enum dns_step dns_server_query(struct dns_server *server, const struct dns_asker
     if (rcode != DNS_NOERROR) {
         return refuse(server, ret_ticket, rcode, &no_rule, reason, dst, ret_len);
     }
+    if (server->closed) {
+        return refuse(server, ret_ticket, DNS_NXDOMAIN, &no_rule, "budget", dst, ret_len);
+    }
     ln_decision *decision = &ret_ticket->decision;
     ln_dns_answer on_dns;
     judge_name(server, ret_ticket, &on_dns);

@@ -24,6 +24,7 @@ struct dns_server {
     const struct link_identity *link; /* the gateway's addresses, and which families it can route */
     struct dns_cache *cache;          /* of the policy's resolvers' answers; NULL: none */
     struct dns_budget *budget;        /* what was asked in this minute; NULL: nobody counts */
+    bool closed;                      /* the guest's bytes are used up: every query is refused */
     uint32_t in_flight;               /* tickets out */
     uint32_t over_limit;              /* refused for want of room, not told: the owner takes them */
 };

@@ -222,19 +222,29 @@ static int gateway_stats(lua_State *L)
         const char *name;
         uint64_t value;
     } counters[] = {
-        {"frames_in", stats.frames_in},           {"frames_out", stats.frames_out},
-        {"frame_bytes_in", stats.frame_bytes_in}, {"frame_bytes_out", stats.frame_bytes_out},
-        {"flows_opened", stats.flows_opened},     {"flows_denied", stats.flows_denied},
-        {"flows_evicted", stats.flows_evicted},   {"flows_now", stats.flows_now},
-        {"half_open_now", stats.half_open_now},   {"udp_sockets_now", stats.udp_sockets_now},
-        {"dns_queries", stats.dns_queries},       {"dns_denied", stats.dns_denied},
+        {"frames_in", stats.frames_in},
+        {"frames_out", stats.frames_out},
+        {"frame_bytes_in", stats.frame_bytes_in},
+        {"frame_bytes_out", stats.frame_bytes_out},
+        {"flows_opened", stats.flows_opened},
+        {"flows_denied", stats.flows_denied},
+        {"flows_evicted", stats.flows_evicted},
+        {"flows_now", stats.flows_now},
+        {"half_open_now", stats.half_open_now},
+        {"udp_sockets_now", stats.udp_sockets_now},
+        {"dns_queries", stats.dns_queries},
+        {"dns_denied", stats.dns_denied},
         {"events_lost", stats.events_lost},
+        {"bytes_out", stats.bytes_out},
+        {"bytes_in", stats.bytes_in},
     };
     lua_newtable(L);
     for (size_t i = 0; i < sizeof(counters) / sizeof(*counters); i++) {
         lua_pushinteger(L, (lua_Integer)counters[i].value);
         lua_setfield(L, -2, counters[i].name);
     }
+    lua_pushboolean(L, stats.used_up);
+    lua_setfield(L, -2, "used_up");
     lua_newtable(L);
     const char *name;
     for (unsigned i = 0; (name = ln_drop_name(i)) != NULL; i++) {

@@ -167,8 +167,11 @@ static void apply_limits(ln_gateway *gw)
 {
     const ln_settings *settings = ln_policy_settings(gw->admission.policy);
     const ln_limits *limits = &settings->limits;
-    lane_limit(&gw->lanes[LN_EGRESS], &settings->egress_bytes, &settings->egress_packets);
-    lane_limit(&gw->lanes[LN_INGRESS], &settings->ingress_bytes, &settings->ingress_packets);
+    lane_limit(&gw->lanes[LN_EGRESS], &settings->egress_bytes, &settings->egress_packets,
+               settings->egress_budget);
+    lane_limit(&gw->lanes[LN_INGRESS], &settings->ingress_bytes, &settings->ingress_packets,
+               settings->ingress_budget);
+    gw->closed = gw->closed && gateway_is_used_up(gw);
     gw->tcp.limits = (struct tcp_limits){
         .half_open_ms = limits->tcp_half_open_ms,
         .idle_ms = limits->tcp_idle_ms,
@@ -435,6 +438,7 @@ int gateway_turn(ln_gateway *gw, int timeout_ms)
     gw->turns++;
     tcp_flow_resume(gw);
     int r = loop_dispatch(&gw->loop, gw->tcp_ready != NULL ? 0 : timeout_ms);
+    gateway_keep_budget(gw);
     tcp_flush(&gw->tcp);
     gw->turning = false;
     return r < 0 ? r : 0;
@@ -564,42 +568,4 @@ int ln_gateway_reset(ln_gateway *gw)
     memcpy(gw->guest_mac, gw->link.guest_mac, sizeof(gw->guest_mac));
     gateway_wake(gw);
     return 0;
-}
-
-/* ---- what is asked of a gateway ---- */
-
-void ln_gateway_stats(const ln_gateway *gw, ln_stats *ret)
-{
-    *ret = gw->stats;
-    ret->flows_now = flow_table_live(&gw->flows);
-    ret->half_open_now = gw->flows.lists[FLOW_HALF_OPEN].count;
-    ret->flows_opened = gw->events.counts[LN_EVENT_FLOW_OPEN];
-    ret->flows_denied = gw->events.counts[LN_EVENT_FLOW_DENIED];
-    ret->dns_denied =
-        gw->events.counts[LN_EVENT_DNS_DENIED] + gw->events.counts[LN_EVENT_DNS_REBIND];
-    ret->dns_queries = gw->events.counts[LN_EVENT_DNS_QUERY] + ret->dns_denied;
-    ret->events_lost = gw->events.lost;
-}
-
-const char *ln_drop_name(unsigned reason)
-{
-    return reason < DROP_REASONS ? drop_reason_name((enum drop_reason)reason) : NULL;
-}
-
-void ln_gateway_link(const ln_gateway *gw, ln_link *ret)
-{
-    const struct link_identity *link = &gw->link;
-    *ret = (ln_link){
-        .gateway4 = link->gateway4,
-        .guest4 = link->guest4,
-        .gateway6 = link->gateway6,
-        .guest6 = link->guest6,
-        .bits4 = (uint8_t)(link->prefix4.bits - 96),
-        .bits6 = link->prefix6.bits,
-        .route4 = link->route4,
-        .route6 = link->route6,
-        .mtu = link->mtu,
-    };
-    memcpy(ret->gateway_mac, link->gateway_mac, sizeof(ret->gateway_mac));
-    memcpy(ret->guest_mac, link->guest_mac, sizeof(ret->guest_mac));
 }

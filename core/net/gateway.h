@@ -71,6 +71,7 @@ struct ln_gateway {
     struct name_service *names;
     struct publication *published;
     struct lane lanes[2]; /* by ln_direction; egress is guest to network */
+    bool closed;          /* a budget is used up, and that was told */
 
     struct timer tick; /* once a second: expiry */
     uint32_t ticks;
@@ -112,6 +113,13 @@ void gateway_judge_call(const ln_gateway *gw, const struct flow *flow, ln_decisi
 /* Judges a flow by its key, egress, with the clock of this turn. */
 void gateway_judge(const ln_gateway *gw, const struct flow_key *key, ln_name_state name_state,
                    const char *claimed, bool claimed_is_host, ln_decision *ret);
+
+/* ---- budget.c ---- */
+
+/* Whether a budget is used up: then every flow and DNS query is denied. */
+bool gateway_is_used_up(const ln_gateway *gw);
+/* Once one is: tells it, and ends all flows. At the end of each turn. */
+void gateway_keep_budget(ln_gateway *gw);
 
 /* ---- refusal.c ---- */
 

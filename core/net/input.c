@@ -36,6 +36,10 @@ static uint64_t id_of(const ln_gateway *gw, const struct flow *flow)
 void gateway_judge(const ln_gateway *gw, const struct flow_key *key, ln_name_state name_state,
                    const char *claimed, bool claimed_is_host, ln_decision *ret)
 {
+    if (gateway_is_used_up(gw)) {
+        *ret = (ln_decision){.action = LN_DENY, .reason = LN_REASON_BUDGET};
+        return;
+    }
     uint64_t id = id_of(gw, flow_table_find(&gw->flows, key));
     admission_judge(&gw->admission, key, id, LN_EGRESS, name_state, claimed, claimed_is_host,
                     flow_table_live(&gw->flows), gw->loop.now_ns, ret);
@@ -43,6 +47,10 @@ void gateway_judge(const ln_gateway *gw, const struct flow_key *key, ln_name_sta
 
 void gateway_judge_call(const ln_gateway *gw, const struct flow *flow, ln_decision *ret)
 {
+    if (gateway_is_used_up(gw)) {
+        *ret = (ln_decision){.action = LN_DENY, .reason = LN_REASON_BUDGET};
+        return;
+    }
     struct flow_key key = flow->key;
     key.peer = flow->caller;
     admission_judge(&gw->admission, &key, id_of(gw, flow), LN_INGRESS, LN_NAME_NONE, NULL, false,

@@ -156,3 +156,44 @@ const ln_policy *ln_gateway_policy(const ln_gateway *gw)
 {
     return gw->admission.policy;
 }
+
+/* ---- what is asked of a gateway ---- */
+
+void ln_gateway_stats(const ln_gateway *gw, ln_stats *ret)
+{
+    *ret = gw->stats;
+    ret->flows_now = flow_table_live(&gw->flows);
+    ret->half_open_now = gw->flows.lists[FLOW_HALF_OPEN].count;
+    ret->flows_opened = gw->events.counts[LN_EVENT_FLOW_OPEN];
+    ret->flows_denied = gw->events.counts[LN_EVENT_FLOW_DENIED];
+    ret->dns_denied =
+        gw->events.counts[LN_EVENT_DNS_DENIED] + gw->events.counts[LN_EVENT_DNS_REBIND];
+    ret->dns_queries = gw->events.counts[LN_EVENT_DNS_QUERY] + ret->dns_denied;
+    ret->events_lost = gw->events.lost;
+    ret->bytes_out = gw->lanes[LN_EGRESS].used;
+    ret->bytes_in = gw->lanes[LN_INGRESS].used;
+    ret->used_up = gateway_is_used_up(gw);
+}
+
+const char *ln_drop_name(unsigned reason)
+{
+    return reason < DROP_REASONS ? drop_reason_name((enum drop_reason)reason) : NULL;
+}
+
+void ln_gateway_link(const ln_gateway *gw, ln_link *ret)
+{
+    const struct link_identity *link = &gw->link;
+    *ret = (ln_link){
+        .gateway4 = link->gateway4,
+        .guest4 = link->guest4,
+        .gateway6 = link->gateway6,
+        .guest6 = link->guest6,
+        .bits4 = (uint8_t)(link->prefix4.bits - 96),
+        .bits6 = link->prefix6.bits,
+        .route4 = link->route4,
+        .route6 = link->route6,
+        .mtu = link->mtu,
+    };
+    memcpy(ret->gateway_mac, link->gateway_mac, sizeof(ret->gateway_mac));
+    memcpy(ret->guest_mac, link->guest_mac, sizeof(ret->guest_mac));
+}

@@ -259,6 +259,9 @@ static size_t ask(struct name_service *service, struct stream *stream,
     ln_gateway *gw = service->gw;
     uint8_t *reply = reply_buffer(gw);
     size_t reply_len = 0;
+    uint64_t within = lane_within(&gw->lanes[LN_EGRESS], len);
+    service->server.closed = within < len || gateway_is_used_up(gw);
+    lane_spend(&gw->lanes[LN_EGRESS], within);
     struct lookup *lookup = calloc(1, sizeof(*lookup));
     if (lookup == NULL) {
         gateway_over_limit(gw, LIMIT_DNS);
@@ -300,6 +303,7 @@ static void send_datagram(ln_gateway *gw, const struct dns_asker *asker, size_t 
 {
     bool v6 = !ln_addr_is_v4(&asker->guest);
     uint8_t *frame = reply_buffer(gw) - ETH_LEN - (v6 ? IPV6_LEN : IPV4_LEN) - UDP_LEN;
+    lane_spend(&gw->lanes[LN_INGRESS], lane_within(&gw->lanes[LN_INGRESS], len));
     size_t frame_len = build_udp(frame, gw->guest_mac, gw->link.gateway_mac, v6, &asker->resolver,
                                  DNS_PORT, &asker->guest, asker->guest_port, len);
     gateway_send_packet(gw, frame, frame_len);
@@ -358,6 +362,7 @@ static int queue_reply(struct stream *s, size_t len)
     }
     put_be16(s->out + s->out_len, (uint16_t)len);
     memcpy(s->out + s->out_len + LENGTH, reply_buffer(service->gw), len);
+    lane_spend(&service->gw->lanes[LN_INGRESS], lane_within(&service->gw->lanes[LN_INGRESS], len));
     s->out_len += LENGTH + len;
     service->queued += LENGTH + len;
     return 0;

@@ -156,6 +156,10 @@ static ssize_t side_write(struct tcp_far *side, const uint8_t *data, size_t len)
 {
     struct tcp_flow *f = flow_of_side(side);
     ssize_t n;
+    len = (size_t)lane_within(&f->gw->lanes[LN_EGRESS], len);
+    if (len == 0) {
+        return 0;
+    }
     if (tcp_first_concerns(f)) {
         n = tcp_first_take(f, data, len);
     } else {
@@ -164,6 +168,7 @@ static ssize_t side_write(struct tcp_far *side, const uint8_t *data, size_t len)
     }
     if (n > 0) {
         lane_take(&f->gw->lanes[LN_EGRESS], (uint64_t)n, f->ep.mss);
+        lane_spend(&f->gw->lanes[LN_EGRESS], (uint64_t)n);
     }
     return n;
 }
@@ -204,12 +209,20 @@ static ssize_t side_peek(struct tcp_far *side, size_t offset, uint8_t *dst, size
 {
     struct tcp_flow *f = flow_of_side(side);
     struct lane *lane = &f->gw->lanes[LN_INGRESS];
-    if (f->far != FAR_CONNECTED || !lane_is_open(lane, &f->waits[LN_INGRESS]) || !take_share(f)) {
+    uint64_t at = f->ep.bytes_in + offset;
+    uint64_t again = at < f->counted_in ? f->counted_in - at : 0; /* bytes that went out before */
+    len = again < len ? (size_t)(again + lane_within(lane, len - again)) : len;
+    if (f->far != FAR_CONNECTED || len == 0 || !lane_is_open(lane, &f->waits[LN_INGRESS]) ||
+        !take_share(f)) {
         return -EAGAIN;
     }
     ssize_t n = host_socket_peek(&f->host, offset, dst, len, f->gw->scratch);
     if (n > 0) {
         lane_take(lane, (uint64_t)n, f->ep.mss);
+        if (at + (uint64_t)n > f->counted_in) {
+            lane_spend(lane, at + (uint64_t)n - f->counted_in);
+            f->counted_in = at + (uint64_t)n;
+        }
         tcp_flow_tell_open(f); /* a server that speaks first: the pins have decided */
         f->flow.packets_in++;
     } else if (n == 0 && !tcp_first_all_passed(f)) {

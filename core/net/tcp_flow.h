@@ -23,6 +23,7 @@ struct tcp_flow {
     struct tcp_flow *next;     /* in gw->tcp_ready */
     uint32_t enlisted;         /* the turn in which it came there */
     uint32_t turn;             /* in which `share` was given */
+    uint64_t counted_in;       /* bytes for the guest that were sent at least once */
     uint32_t written;          /* the size of the last write: the guest may send large segments */
     uint8_t share;             /* segments that may still be sent in that turn */
     uint8_t far;               /* enum far_state */

@@ -1,4 +1,4 @@
-/* rate_limit.
+/* rate_limit, and the counting for budgets.
  *
  * Theory of operation. A connection that finds no room waits in its lane's queue; the window that
  * the guest is offered stays closed, or the bytes for it stay in the host's socket. One timer is
@@ -78,8 +78,10 @@ void lane_start(struct lane *lane, ln_gateway *gw, void (*resume)(struct throttl
     lane->end = &lane->first;
 }
 
-void lane_limit(struct lane *lane, const ln_bucket *bytes, const ln_bucket *packets)
+void lane_limit(struct lane *lane, const ln_bucket *bytes, const ln_bucket *packets,
+                uint64_t budget)
 {
+    lane->budget = budget;
     rate_init(&lane->rate, bytes, packets, lane->gw->loop.now_ns);
     arm(lane);
 }
@@ -121,13 +123,16 @@ void lane_take(struct lane *lane, uint64_t bytes, uint32_t packet)
 
 bool lane_passes(struct lane *lane, uint64_t bytes)
 {
-    if (!rate_is_limited(&lane->rate)) {
-        return true;
-    }
-    if (!rate_is_open(&lane->rate, lane->gw->loop.now_ns)) {
+    if (rate_is_limited(&lane->rate) && !rate_is_open(&lane->rate, lane->gw->loop.now_ns)) {
         gateway_drop(lane->gw, DROP_RATE);
         return false;
     }
+    if (lane_within(lane, bytes) < bytes) {
+        lane->used = lane->budget;
+        gateway_drop(lane->gw, DROP_LIMIT);
+        return false;
+    }
     rate_take(&lane->rate, bytes, 1);
+    lane_spend(lane, bytes);
     return true;
 }

@@ -163,6 +163,7 @@ const char *ln_reason_name(ln_reason reason)
         [LN_REASON_NAME_UNKNOWN] = "name_unknown",
         [LN_REASON_REBIND] = "rebind",
         [LN_REASON_GEOIP_ERROR] = "geoip_error",
+        [LN_REASON_BUDGET] = "budget",
     };
     static_assert(COUNT(names) == LN_REASONS, "a name for each reason");
     return NAME_OF(names, reason);

@@ -75,7 +75,8 @@ void build_limits(struct build *build);
 /* A field reader for the pools; `out` is the struct build. */
 void read_pool(struct schema *schema, const struct place *place, const struct field *field,
                void *out);
-extern const struct field rate_limit_fields[2], geoip_fields[2]; /* of ln_settings */
+/* Of ln_settings. */
+extern const struct field rate_limit_fields[2], byte_budget_fields[2], geoip_fields[2];
 
 /* ---- plan_dns.c, plan_tls.c, plan_secrets.c ---- */
 

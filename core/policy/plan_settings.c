@@ -1,4 +1,4 @@
-/* Settings: pools, rate limits, limits, GeoIP. */
+/* Settings: pools, rate limits, budgets, limits, GeoIP. */
 #include <string.h>
 
 #include "policy/plan_parts.h"
@@ -174,6 +174,72 @@ static const struct field ingress_fields[] = {
 const struct field rate_limit_fields[2] = {
     {.key = "egress", .read = read_table, .fields = egress_fields, .n_fields = 2},
     {.key = "ingress", .read = read_table, .fields = ingress_fields, .n_fields = 2},
+};
+
+/* ---- budgets ---- */
+
+#define SIZE_MAX_BYTES (UINT64_C(1) << 50)
+#define SIZE_ACCEPTED  "a number of bytes from 1 to 2^50, or a text such as \"500MB\" or \"10GiB\""
+
+static const struct unit {
+    const char *name;
+    uint64_t bytes;
+} units[] = {
+    {"B", 1},
+    {"kB", 1000},
+    {"KB", 1000},
+    {"MB", 1000 * 1000},
+    {"GB", 1000 * 1000 * 1000},
+    {"TB", UINT64_C(1000) * 1000 * 1000 * 1000},
+    {"KiB", 1 << 10},
+    {"MiB", 1 << 20},
+    {"GiB", 1 << 30},
+    {"TiB", UINT64_C(1) << 40},
+};
+
+/* "10MiB": digits and a unit. Returns the bytes; 0: it is not that; UINT64_MAX: too many. */
+static uint64_t parse_size(const char *text, size_t len)
+{
+    uint64_t number = 0;
+    size_t at = 0;
+    for (; at < len && text[at] >= '0' && text[at] <= '9'; at++) {
+        number = number > SIZE_MAX_BYTES ? number : number * 10 + (uint64_t)(text[at] - '0');
+    }
+    for (size_t i = 0; at > 0 && i < COUNT_OF(units); i++) {
+        if (strlen(units[i].name) == len - at && memcmp(units[i].name, text + at, len - at) == 0) {
+            return number > SIZE_MAX_BYTES / units[i].bytes ? UINT64_MAX : number * units[i].bytes;
+        }
+    }
+    return 0;
+}
+
+static void read_size(struct schema *schema, const struct place *place, const struct field *field,
+                      void *out)
+{
+    const struct ln_value *value = place->value;
+    uint64_t *size = (uint64_t *)((char *)out + field->offset);
+    int64_t integer;
+    if (value->type == VALUE_STRING) {
+        uint64_t bytes = parse_size(value->string.data, value->string.len);
+        if (bytes == 0 || bytes > SIZE_MAX_BYTES) {
+            schema_wrong(schema, place, SIZE_ACCEPTED,
+                         bytes == 0 ? "it is not a size" : "it is too large");
+        } else {
+            *size = bytes;
+        }
+    } else if (!value_integer(value, &integer)) {
+        schema_wrong(schema, place, SIZE_ACCEPTED, "it is not a size");
+    } else if (integer < 1 || (uint64_t)integer > SIZE_MAX_BYTES) {
+        schema_wrong(schema, place, SIZE_ACCEPTED,
+                     integer < 1 ? "it is too small" : "it is too large");
+    } else {
+        *size = (uint64_t)integer;
+    }
+}
+
+const struct field byte_budget_fields[2] = {
+    {.key = "egress", .read = read_size, .offset = offsetof(ln_settings, egress_budget)},
+    {.key = "ingress", .read = read_size, .offset = offsetof(ln_settings, ingress_budget)},
 };
 
 /* ---- GeoIP ---- */

@@ -127,6 +127,9 @@
 --- Token buckets; see *rate_limit*. Default: none.
 ---@field rate_limit? lunette.RateLimit
 ---
+--- How many bytes in all; see *budget*. Default: any number.
+---@field budget? lunette.Budget
+---
 --- Values that the guest uses without having them; see *secrets*. Default: none.
 ---@field secrets? lunette.Secret[]
 ---
@@ -445,6 +448,21 @@
 ---
 --- How many may be saved up beyond that. Default: 0.
 ---@field burst? integer
+
+--- # budget
+---
+--- How many bytes of payload a guest may send (`egress`) and be sent (`ingress`), over all its flows and DNS, for as
+--- long as lunette runs: a number, or a text such as "500MB" (1000s) or "10GiB" (1024s). Not a byte more passes, but
+--- for the answers to DNS queries. When one is used up, that is told once, as a limit with the reason `budget`; all
+--- flows are ended, those that follow are denied, and so is every DNS query (NXDOMAIN), for names carry data as well. A
+--- reload that gives more opens the network again; what was used stays used. `lunette ctl stats` tells how much that is.
+---
+--- ```lua
+--- return { policy = "public-only", budget = { egress = "100MB", ingress = "10GiB" } }
+--- ```
+---@class lunette.Budget
+---@field egress? integer|string
+---@field ingress? integer|string
 
 --- # secrets
 ---

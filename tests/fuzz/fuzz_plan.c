@@ -40,6 +40,7 @@ static const char *const words[] = {
     "ipv6_pool",
     "max_connections",
     "rate_limit",
+    "budget",
     "secrets",
     "on_secret_violation",
     "trust_host_cas",

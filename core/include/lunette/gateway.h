@@ -74,7 +74,9 @@ typedef struct ln_stats {
     uint32_t flows_now, half_open_now, udp_sockets_now;
     uint64_t dns_queries, dns_denied; /* all that were answered or refused; the latter of them */
     uint64_t events_lost;
-    uint64_t drops[32]; /* by drop reason */
+    uint64_t bytes_out, bytes_in; /* payload of all flows and of DNS; what `budget` counts */
+    bool used_up;                 /* a budget is */
+    uint64_t drops[32];           /* by drop reason */
 } ln_stats;
 
 /* Creates a gateway. Returns 0, or a negative errno with *reterr filled (may be NULL). */

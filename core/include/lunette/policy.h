@@ -53,6 +53,7 @@ typedef enum ln_reason {
     LN_REASON_ON_DNS,        /* the policy's on_dns function answered */
     LN_REASON_GEOIP_ERROR, /* a rule by place cannot be judged, the database is corrupt; that denies
                             */
+    LN_REASON_BUDGET,      /* the guest's bytes are used up; never of the evaluator */
     LN_REASONS
 } ln_reason;
 
@@ -285,6 +286,8 @@ typedef struct ln_settings {
     size_t n_bindings;
     ln_prefix ipv4_pool, ipv6_pool;
     ln_bucket egress_bytes, egress_packets, ingress_bytes, ingress_packets;
+    uint64_t egress_budget,
+        ingress_budget; /* bytes of payload in a gateway's life; 0: any number */
     ln_tls_settings tls;
     const ln_secret *secrets;
     size_t n_secrets;

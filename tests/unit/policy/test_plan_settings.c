@@ -203,6 +203,7 @@ static void test_pools_limits_and_rates(void **state)
         "limits = {first_flight_bytes = 4096, handler_ms = 7, handler_instructions = 5000},"
         "rate_limit = {egress = {bandwidth = {size = 1000000, refill_ms = 1000, burst = 5000}},"
         "              ingress = {packets = {size = 10, refill_ms = 100}}},"
+        "budget = {egress = \"10MiB\", ingress = 5000},"
         "geoip = {country_db = \"c.mmdb\"}, trust_host_cas = true, deny_mode = \"reject\"}");
     const ln_settings *s = &plan.settings;
     assert_prefix(&s->ipv4_pool, "10.9.8.0/30");
@@ -218,6 +219,8 @@ static void test_pools_limits_and_rates(void **state)
     assert_int_equal(s->egress_packets.size, 0);
     assert_int_equal(s->ingress_packets.size, 10);
     assert_int_equal(s->ingress_packets.burst, 0);
+    assert_int_equal(s->egress_budget, 10 << 20);
+    assert_int_equal(s->ingress_budget, 5000);
     assert_string_equal(s->country_db, "c.mmdb");
     assert_null(s->asn_db);
     assert_true(s->trust_host_cas);
@@ -408,6 +411,19 @@ static void test_mistakes_in_settings(void **state)
          "rate_limit.ingress.packets.refill_ms", "it is missing", NULL},
         {"{rate_limit = {egress = {bandwidth = {size = 0, refill_ms = 1}}}}",
          "rate_limit.egress.bandwidth.size", "it is too small", "0"},
+        {"{budget = 5}", "budget", "it has the wrong type", "5"},
+        {"{budget = {out = 5}}", "budget.out", "unknown key", "\"out\""},
+        {"{budget = {egress = 0}}", "budget.egress", "it is too small", "0"},
+        {"{budget = {egress = true}}", "budget.egress", "it is not a size", "true"},
+        {"{budget = {egress = \"GB\"}}", "budget.egress", "it is not a size", "\"GB\""},
+        {"{budget = {egress = \"0GB\"}}", "budget.egress", "it is not a size", "\"0GB\""},
+        {"{budget = {egress = \"1.5GB\"}}", "budget.egress", "it is not a size", "\"1.5GB\""},
+        {"{budget = {ingress = \"1 GB\"}}", "budget.ingress", "it is not a size", "\"1 GB\""},
+        {"{budget = {ingress = \"10\"}}", "budget.ingress", "it is not a size", "\"10\""},
+        {"{budget = {ingress = \"18446744073709551617B\"}}", "budget.ingress", "it is too large",
+         "\"18446744073709551617B\""},
+        {"{budget = {ingress = \"1048577GiB\"}}", "budget.ingress", "it is too large",
+         "\"1048577GiB\""},
         {"{geoip = {country = \"x\"}}", "geoip.country",
          "unknown key (did you mean \"country_db\"?)", "\"country\""},
         {"{geoip = {asn_db = \"\"}}", "geoip.asn_db", "it is empty", "\"\""},
