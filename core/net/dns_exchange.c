@@ -13,7 +13,12 @@
  * what is right but for the case is not taken as an answer, but the server is asked again, in lower
  * case, with another port and id, so that nobody gains by feigning it; and after CASE_TRIES of that
  * in a row in lower case only. Likewise one that answers FORMERR is asked again without EDNS, and
- * if that helps, without EDNS only. A server fails when it cannot be reached (ICMP errors arrive on
+ * if that helps, without EDNS only.
+ *
+ * Every query has a cookie (dns/cookie.h). A response with the wrong one is passed over. A server
+ * that has given its part of the cookie once and does not repeat it is asked over TCP, and taken
+ * for one without cookies only if that answer has none either; likewise one that finds ours bad
+ * (BADCOOKIE) a second time. A server fails when it cannot be reached (ICMP errors arrive on
  * the connected socket): then the next is asked at once. Whatever a server says, SERVFAIL included,
  * is an answer. */
 #include "net/dns_upstream.h"
@@ -28,6 +33,8 @@
 
 #include "base/bytes.h"
 #include "net/sockaddr.h"
+
+#define QUERY_MAX (DNS_SMALL_MAX + DNS_COOKIE_OPTION_MAX)
 
 enum { ROUNDS = 2, STRAYS_MAX = 64, CASE_TRIES = 3, DATAGRAMS_A_TURN = 16, LENGTH = 2 };
 
@@ -162,24 +169,31 @@ static void fire(struct timer *timer, uint64_t now_ns)
 
 /* ---- what is asked, and what was learned ---- */
 
-/* Draws what an answer has to repeat. */
+/* Draws what an answer has to repeat. The server's part of a cookie is only good for ours. */
 static void draw(struct dns_try *try)
 {
     const struct host_services *services = &try->exchange->upstream->loop->services;
-    uint8_t bytes[sizeof(try->id) + sizeof(try->case_bits)];
-    services->random(services->user, bytes, sizeof(bytes));
-    try->id = get_be16(bytes);
-    memcpy(try->case_bits, bytes + sizeof(try->id), sizeof(try->case_bits));
+    struct dns_cookie *cookie = &try->server.cookie;
+    struct {
+        uint8_t id[2], case_bits[sizeof(try->case_bits)], cookie[sizeof(cookie->client)];
+    } drawn;
+    services->random(services->user, (uint8_t *)&drawn, sizeof(drawn));
+    try->id = get_be16(drawn.id);
+    memcpy(try->case_bits, drawn.case_bits, sizeof(drawn.case_bits));
+    if (cookie->server_len == 0) {
+        memcpy(cookie->client, drawn.cookie, sizeof(drawn.cookie));
+    }
 }
 
 /* The query as this server gets it. */
-static size_t write_query(const struct dns_try *try, uint8_t dst[DNS_SMALL_MAX])
+static size_t write_query(const struct dns_try *try, uint8_t dst[QUERY_MAX])
 {
     size_t len = dns_query_write(try->exchange->query, try->id, dst);
     if (try->mixed) {
         dns_query_mix_case(dst, len, try->case_bits);
     }
-    return try->server.no_edns ? dns_query_strip_edns(dst, len) : len;
+    return try->server.no_edns ? dns_query_strip_edns(dst, len)
+                               : dns_cookie_write(&try->server.cookie, dst, len);
 }
 
 static bool is_same_server(const struct nameserver *a, const struct nameserver *b)
@@ -198,6 +212,7 @@ static void learn(const struct dns_try *try, const uint8_t *answer)
             if (is_same_server(&servers->at[i], &try->server)) {
                 servers->at[i].no_edns = try->server.no_edns && !is_formerr;
                 servers->at[i].other_case = try->server.other_case;
+                servers->at[i].cookie = try->server.cookie;
             }
         }
     }
@@ -208,7 +223,7 @@ static void learn(const struct dns_try *try, const uint8_t *answer)
 /* Sends what is left of the query. Returns 0 or a negative errno. */
 static int tcp_send(struct dns_try *try)
 {
-    uint8_t query[LENGTH + DNS_SMALL_MAX];
+    uint8_t query[LENGTH + QUERY_MAX];
     size_t len = write_query(try, query + LENGTH);
     put_be16(query, (uint16_t)len);
     len += LENGTH;
@@ -249,6 +264,19 @@ static int tcp_receive(struct dns_try *try)
     }
 }
 
+/* What comes over a connection is the server's, with a cookie or without. Returns whether it can
+ * be. */
+static bool take_cookie(struct dns_try *try, const uint8_t *answer, size_t len)
+{
+    bool bad;
+    struct dns_cookie *cookie = &try->server.cookie;
+    enum dns_cookie_state state = dns_cookie_read(cookie, answer, len, &bad);
+    if (state == DNS_COOKIE_NONE) {
+        cookie->server_len = 0;
+    }
+    return state != DNS_COOKIE_WRONG;
+}
+
 static void tcp_ready(struct watch *watch, uint32_t events)
 {
     struct dns_try *try =
@@ -260,7 +288,8 @@ static void tcp_ready(struct watch *watch, uint32_t events)
         uint16_t len = get_be16(try->head);
         if (dns_answer_matches(&try->exchange->query->question, try->id, try->answer, len,
                                &flags) &&
-            (flags & DNS_FLAG_TC) == 0) {
+            (flags & DNS_FLAG_TC) == 0 && take_cookie(try, try->answer, len)) {
+            learn(try, try->answer);
             succeed(try, try->answer, len);
             return;
         }
@@ -280,7 +309,8 @@ static int start_tcp(struct dns_try *try)
 
 /* ---- UDP ---- */
 
-static void udp_truncated(struct dns_try *try, size_t len)
+/* What came over UDP will not do. Of the guest's own resolver it has to. */
+static void ask_over_tcp(struct dns_try *try, size_t len)
 {
     struct dns_exchange *ex = try->exchange;
     if (ex->named) {
@@ -294,23 +324,44 @@ static void udp_truncated(struct dns_try *try, size_t len)
 }
 
 /* What a datagram is. */
-enum verdict { STRAY, ANSWER, OTHER_CASE, NO_EDNS };
+enum verdict { STRAY, ANSWER, OTHER_CASE, NO_EDNS, NO_COOKIE, BAD_COOKIE };
 
-static enum verdict verdict_of(const struct dns_try *try, const uint8_t *msg, size_t len,
+static enum verdict verdict_of_cookie(struct dns_try *try, const uint8_t *msg, size_t len,
+                                      bool truncated)
+{
+    bool bad;
+    bool expected = try->server.cookie.server_len > 0;
+    if (try->server.no_edns) {
+        return ANSWER;
+    }
+    switch (dns_cookie_read(&try->server.cookie, msg, len, &bad)) {
+    case DNS_COOKIE_NONE:
+        return expected && !truncated ? NO_COOKIE : ANSWER;
+    case DNS_COOKIE_RIGHT:
+        return bad ? BAD_COOKIE : ANSWER;
+    case DNS_COOKIE_WRONG:
+        break;
+    }
+    return STRAY;
+}
+
+static enum verdict verdict_of(struct dns_try *try, const uint8_t *msg, size_t len,
                                uint16_t *ret_flags)
 {
-    uint8_t query[DNS_SMALL_MAX];
+    uint8_t query[QUERY_MAX];
     if (!try->server.no_edns && dns_answer_is_formerr(try->id, msg, len)) {
         return NO_EDNS;
     }
     if (!dns_answer_matches(&try->exchange->query->question, try->id, msg, len, ret_flags)) {
         return STRAY;
     }
-    if (!try->mixed) {
-        return ANSWER;
+    if (try->mixed) {
+        write_query(try, query);
+        if (!dns_answer_repeats_case(query, msg, len)) {
+            return OTHER_CASE;
+        }
     }
-    write_query(try, query);
-    return dns_answer_repeats_case(query, msg, len) ? ANSWER : OTHER_CASE;
+    return verdict_of_cookie(try, msg, len, (*ret_flags & DNS_FLAG_TC) != 0);
 }
 
 static void udp_answered(struct dns_try *try, size_t len, uint16_t flags)
@@ -321,17 +372,19 @@ static void udp_answered(struct dns_try *try, size_t len, uint16_t flags)
     }
     learn(try, datagram);
     if ((flags & DNS_FLAG_TC) != 0) {
-        udp_truncated(try, len);
+        ask_over_tcp(try, len);
     } else {
         succeed(try, datagram, len);
     }
 }
 
-/* Asks the same server again, as another question; each of the two ways at most once. */
+/* Asks the same server again, as another question; each of the three ways at most once. */
 static void ask_otherwise(struct dns_try *try, enum verdict verdict)
 {
     if (verdict == NO_EDNS) {
         try->server.no_edns = true;
+    } else if (verdict == BAD_COOKIE) {
+        try->again = true;
     } else {
         try->server.other_case++;
         try->mixed = false;
@@ -361,6 +414,10 @@ static void udp_ready(struct watch *watch, uint32_t events)
             udp_answered(try, (size_t)n, flags);
             return;
         }
+        if (verdict == NO_COOKIE || (verdict == BAD_COOKIE && try->again)) {
+            ask_over_tcp(try, (size_t)n);
+            return;
+        }
         if (verdict != STRAY) {
             ask_otherwise(try, verdict);
             return;
@@ -383,7 +440,7 @@ static int ask(struct dns_try *try)
     if (r < 0 || try->tcp) {
         return r;
     }
-    uint8_t query[DNS_SMALL_MAX];
+    uint8_t query[QUERY_MAX];
     size_t len = write_query(try, query);
     /* A full buffer loses the datagram, as a network might. */
     bool sent =

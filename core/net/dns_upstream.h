@@ -45,6 +45,7 @@ struct dns_try {
     bool mixed;                                   /* it has them; else it is in lower case */
     uint16_t strays;                              /* datagrams that were no answer */
     bool asked, failed;
+    bool again; /* the server wanted to be asked with another cookie, and was */
     bool tcp;
     uint16_t sent;   /* TCP: bytes of the query */
     uint8_t head[2]; /* TCP: the length before the answer */

@@ -6,6 +6,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "dns/cookie.h"
 #include "lunette/address.h"
 
 #define NAMESERVERS_MAX       8u
@@ -16,8 +17,9 @@ struct nameserver {
     uint32_t scope_id; /* of a link-local IPv6 address: the interface; else 0 */
     uint16_t port;
     /* What is learned by asking it. */
-    bool no_edns;       /* it does not know EDNS */
-    uint8_t other_case; /* how many times in a row it repeated a question in another case */
+    bool no_edns;             /* it does not know EDNS */
+    uint8_t other_case;       /* how many times in a row it repeated a question in another case */
+    struct dns_cookie cookie; /* that goes with the server's part, where it has given one */
 };
 
 struct nameservers {

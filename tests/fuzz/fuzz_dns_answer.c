@@ -6,6 +6,7 @@
 
 #include "base/bytes.h"
 #include "dns/answer.h"
+#include "dns/cookie.h"
 #include "dns/svcb.h"
 #include "policy/ruleset.h"
 
@@ -169,6 +170,27 @@ static size_t put_message(uint8_t *msg, const uint8_t *data, size_t size, uint16
     return 16 + sizeof(name_asked) + size - OPTIONS;
 }
 
+/* What is taken of a cookie is either all of it or nothing. */
+static void check_cookie(const uint8_t *msg, size_t len)
+{
+    static const struct dns_cookie known = {.client = "fuzzing"};
+    struct dns_cookie cookie = known;
+    uint16_t flags;
+    bool bad;
+    struct dns_question question = {.wire_len = sizeof(name_asked),
+                                    .type = get_be16(msg + DNS_HEADER_LEN + sizeof(name_asked)),
+                                    .class_ = DNS_CLASS_IN};
+    memcpy(question.wire, name_asked, sizeof(name_asked));
+    if (!dns_answer_matches(&question, 7, msg, len, &flags)) {
+        return;
+    }
+    if (dns_cookie_read(&cookie, msg, len, &bad) == DNS_COOKIE_RIGHT) {
+        check(cookie.server_len >= 8 && cookie.server_len <= DNS_COOKIE_SERVER_MAX);
+    } else {
+        check(memcmp(&cookie, &known, sizeof(known)) == 0);
+    }
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static const uint16_t types[] = {DNS_TYPE_A, DNS_TYPE_AAAA, DNS_TYPE_HTTPS, DNS_TYPE_CNAME};
@@ -185,6 +207,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     uint8_t *msg = malloc(size + 64);
     size_t len = put_message(msg, data, size, query.question.type);
     msg = realloc(msg, len);
+    check_cookie(msg, len);
     ln_policy *policy = make_policy();
     struct dns_answer *answer;
     struct dns_finding finding;

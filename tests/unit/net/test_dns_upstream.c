@@ -11,7 +11,7 @@
 #include "dns/wire.h"
 #include "net/dns_upstream.h"
 
-enum { SERVERS = 3, TIMEOUT_MS = 600 };
+enum { SERVERS = 3, TIMEOUT_MS = 600, COOKIE_CLIENT_ONLY = 12, COOKIE_SERVER_LEN = 16 };
 
 /* ---- a client, and servers that answer by hand ---- */
 
@@ -226,11 +226,11 @@ static void test_answer_over_udp_counts(void **state)
     assert_true(is_asked(&w->servers[0]));
     uint8_t want[DNS_SMALL_MAX];
     size_t len = dns_query_write(&w->query, get_be16(w->servers[0].query), want);
-    assert_int_equal(w->servers[0].len, len);
+    assert_int_equal(w->servers[0].len, len + COOKIE_CLIENT_ONLY);
     assert_memory_equal(w->servers[0].query, want, DNS_HEADER_LEN);
     assert_true(
         dns_name_equal(w->servers[0].query + DNS_HEADER_LEN, 17, want + DNS_HEADER_LEN, 17));
-    assert_memory_equal(w->servers[0].query + 29, want + 29, len - 29);
+    assert_memory_equal(w->servers[0].query + 29, want + 29, len - 2 - 29);
     struct wire answer = right(&w->servers[0]);
     send_udp(&w->servers[0], &answer);
     assert_answered(w);
@@ -827,7 +827,7 @@ static void test_formerr_is_asked_again_without_edns(void **state)
         send_udp(s, &answer);
         settle(w);
         assert_true(is_asked(s));
-        assert_int_equal(s->len, with_edns - DNS_OPT_LEN);
+        assert_int_equal(s->len, with_edns - DNS_OPT_LEN - COOKIE_CLIENT_ONLY);
         assert_int_equal(get_be16(s->query + 10), 0);
         answer = right(s);
         send_udp(s, &answer);
@@ -901,6 +901,142 @@ static void test_name_is_asked_of_the_longest_zone_that_it_is_in(void **state)
     stop(w);
 }
 
+/* ---- cookies ---- */
+
+/* The right answer, with an OPT that holds the client's cookie and `server`. */
+static struct wire right_with_cookie(const struct server *s, const char *server, unsigned rcode)
+{
+    struct wire w = wire_response_to(s->query, s->len);
+    const uint8_t *client = s->query + 29 + 4 + DNS_OPT_LEN + 4;
+    uint8_t option[4 + DNS_COOKIE_CLIENT_LEN + COOKIE_SERVER_LEN] = {0, 10, 0, sizeof(option) - 4};
+    w.data[3] = (uint8_t)((w.data[3] & 0xf0) | (rcode & DNS_FLAG_RCODE));
+    memcpy(option + 4, client, DNS_COOKIE_CLIENT_LEN);
+    memcpy(option + 4 + DNS_COOKIE_CLIENT_LEN, server, COOKIE_SERVER_LEN);
+    wire_addr(&w, DNS_ANSWER, "@12", 60, "192.0.2.1");
+    wire_opt(&w, DNS_UDP_SIZE, (uint32_t)rcode >> 4 << 24, option, sizeof(option));
+    return w;
+}
+
+/* What the server was told of its own part; NULL: nothing. */
+static const uint8_t *server_part(const struct server *s)
+{
+    size_t without = 29 + 4 + DNS_OPT_LEN + COOKIE_CLIENT_ONLY;
+    return s->len == without + COOKIE_SERVER_LEN ? s->query + without : NULL;
+}
+
+static void answer_with(struct world *w, const char *server, unsigned rcode)
+{
+    struct wire answer = right_with_cookie(&w->servers[0], server, rcode);
+    send_udp(&w->servers[0], &answer);
+    settle(w);
+}
+
+static void asked_again(struct world *w)
+{
+    ask(w);
+    settle(w);
+    assert_true(is_asked(&w->servers[0]));
+}
+
+static void test_servers_part_of_the_cookie_is_told_again(void **state)
+{
+    (void)state;
+    struct world *w = start(1);
+    asked_again(w);
+    assert_null(server_part(&w->servers[0]));
+    answer_with(w, "0123456789abcdef", DNS_NOERROR);
+    assert_answered(w);
+    asked_again(w);
+    assert_memory_equal(server_part(&w->servers[0]), "0123456789abcdef", COOKIE_SERVER_LEN);
+    answer_with(w, "0123456789ABCDEF", DNS_NOERROR);
+    assert_answered(w);
+    asked_again(w);
+    assert_memory_equal(server_part(&w->servers[0]), "0123456789ABCDEF", COOKIE_SERVER_LEN);
+    dns_exchange_cancel(&w->exchange);
+    stop(w);
+}
+
+static void test_answer_with_the_wrong_cookie_is_passed_over(void **state)
+{
+    (void)state;
+    struct world *w = start(1);
+    asked_again(w);
+    const size_t option = 29 + 4 + DNS_OPT_LEN;
+    struct wire answer = right_with_cookie(&w->servers[0], "0123456789abcdef", DNS_NOERROR);
+    for (size_t i = 0; i < DNS_COOKIE_CLIENT_LEN; i++) {
+        struct wire wrong = answer;
+        wrong.data[answer.len - COOKIE_SERVER_LEN - 1 - i] ^= 1;
+        send_udp(&w->servers[0], &wrong);
+    }
+    struct wire length = answer;
+    length.len -= COOKIE_SERVER_LEN;
+    put_be16(length.data + length.len - DNS_COOKIE_CLIENT_LEN - 2, DNS_COOKIE_CLIENT_LEN);
+    put_be16(length.data + length.len - DNS_COOKIE_CLIENT_LEN - 6, 4 + DNS_COOKIE_CLIENT_LEN);
+    send_udp(&w->servers[0], &length);
+    settle(w);
+    assert_int_equal(w->done, 0);
+    assert_int_equal(w->servers[0].len, option + COOKIE_CLIENT_ONLY);
+    send_udp(&w->servers[0], &answer);
+    assert_answered(w);
+    stop(w);
+}
+
+static void test_answer_without_the_cookie_of_one_who_has_them_is_asked_for_over_tcp(void **state)
+{
+    (void)state;
+    struct world *w = start(1);
+    struct server *s = &w->servers[0];
+    asked_again(w);
+    answer_with(w, "0123456789abcdef", DNS_NOERROR);
+    assert_answered(w);
+    asked_again(w);
+    struct wire forged = right(s);
+    send_udp(s, &forged);
+    settle(w);
+    assert_int_equal(w->done, 0);
+    assert_true(accept_tcp(w, s));
+    struct wire answer = right_with_cookie(s, "fedcba9876543210", DNS_NOERROR);
+    send_tcp(s, &answer);
+    assert_answered(w);
+    close_fd(&s->peer);
+    asked_again(w);
+    assert_memory_equal(server_part(s), "fedcba9876543210", COOKIE_SERVER_LEN);
+    send_udp(s, &forged); /* of another id: passed over */
+    settle(w);
+    answer = right(s);
+    send_udp(s, &answer);
+    settle(w);
+    assert_true(accept_tcp(w, s)); /* it has none any more */
+    answer = right(s);
+    send_tcp(s, &answer);
+    assert_answered(w);
+    close_fd(&s->peer);
+    asked_again(w);
+    assert_null(server_part(s));
+    dns_exchange_cancel(&w->exchange);
+    stop(w);
+}
+
+static void test_bad_cookie_is_asked_again_once_and_then_over_tcp(void **state)
+{
+    (void)state;
+    struct world *w = start(1);
+    struct server *s = &w->servers[0];
+    asked_again(w);
+    answer_with(w, "0123456789abcdef", DNS_BADCOOKIE);
+    assert_int_equal(w->done, 0);
+    assert_true(is_asked(s));
+    assert_memory_equal(server_part(s), "0123456789abcdef", COOKIE_SERVER_LEN);
+    answer_with(w, "0123456789abcdeF", DNS_BADCOOKIE);
+    assert_int_equal(w->done, 0);
+    assert_false(is_asked(s));
+    assert_true(accept_tcp(w, s));
+    struct wire answer = right_with_cookie(s, "0123456789abcdeF", DNS_NOERROR);
+    send_tcp(s, &answer);
+    assert_answered(w);
+    stop(w);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -932,6 +1068,10 @@ int main(void)
         cmocka_unit_test(test_formerr_is_asked_again_without_edns),
         cmocka_unit_test(test_formerr_without_edns_is_an_answer),
         cmocka_unit_test(test_name_is_asked_of_the_longest_zone_that_it_is_in),
+        cmocka_unit_test(test_servers_part_of_the_cookie_is_told_again),
+        cmocka_unit_test(test_answer_with_the_wrong_cookie_is_passed_over),
+        cmocka_unit_test(test_answer_without_the_cookie_of_one_who_has_them_is_asked_for_over_tcp),
+        cmocka_unit_test(test_bad_cookie_is_asked_again_once_and_then_over_tcp),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
