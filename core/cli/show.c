@@ -203,6 +203,18 @@ const char *show_miss(ln_miss miss)
         return "hangs on a name not shown yet";
     case LN_MISS_WHEN:
         return "its function said no";
+    case LN_MISS_HTTP_UNKNOWN:
+        return "is for requests, and none has been seen yet";
+    case LN_MISS_HTTP_NONE:
+        return "is for requests, and this is none";
+    case LN_MISS_METHOD:
+        return "is for another method";
+    case LN_MISS_PATH:
+        return "is for another path";
+    case LN_MISS_PATH_AMBIGUOUS:
+        return "servers differ on what this path means";
+    case LN_MISS_HEADER:
+        return "is for other headers";
     case LN_MISS_KINDS:
         break;
     }

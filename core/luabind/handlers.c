@@ -19,6 +19,7 @@ struct call {
     int (*read)(lua_State *L, struct call *call);        /* the result, on top of the stack */
     ln_action *ret_action;
     ln_dns_answer *ret_answer;
+    ln_violation *ret_violation;
     int result;
 };
 
@@ -107,6 +108,24 @@ static int read_on_dns(lua_State *L, struct call *call)
                                lua_istable(L, -1) ? "an empty list" : shown(L));
 }
 
+static int read_on_violation(lua_State *L, struct call *call)
+{
+    static const ln_violation actions[] = {LN_VIOLATION_BLOCK, LN_VIOLATION_BLOCK_AND_LOG,
+                                           LN_VIOLATION_BLOCK_AND_TERMINATE,
+                                           LN_VIOLATION_PASS_PLACEHOLDER};
+    const char *text = lua_type(L, -1) == LUA_TSTRING ? lua_tostring(L, -1) : "";
+    for (size_t i = 0; i < sizeof(actions) / sizeof(*actions); i++) {
+        if (strcmp(text, ln_violation_name(actions[i])) == 0) {
+            *call->ret_violation = actions[i];
+            return 0;
+        }
+    }
+    return luaL_error(L,
+                      "on_secret_violation() returned %s; accepted: \"block\", \"block-and-log\", "
+                      "\"block-and-terminate\", \"pass-placeholder\"",
+                      shown(L));
+}
+
 static void push_flow(lua_State *L, const struct call *call)
 {
     (void)call;
@@ -125,6 +144,30 @@ static void push_query(lua_State *L, const struct call *call)
     lua_setfield(L, -2, "protocol");
     lua_pushinteger(L, query->flows);
     lua_setfield(L, -2, "flows");
+    lua_pushinteger(L, (lua_Integer)time(NULL));
+    lua_setfield(L, -2, "time");
+}
+
+static void push_violation(lua_State *L, const struct call *call)
+{
+    const ln_violation_view *view = call->view;
+    const struct {
+        const char *key, *value;
+    } texts[] = {
+        {"secret", view->secret}, {"host", view->host},   {"method", view->method},
+        {"path", view->path},     {"place", view->place},
+    };
+    char address[LN_ADDR_TEXT_MAX];
+    ln_addr_format(&view->address, address);
+    lua_createtable(L, 0, 8);
+    for (size_t i = 0; i < sizeof(texts) / sizeof(*texts); i++) {
+        lua_pushstring(L, texts[i].value); /* nil for NULL */
+        lua_setfield(L, -2, texts[i].key);
+    }
+    lua_pushstring(L, address);
+    lua_setfield(L, -2, "address");
+    lua_pushinteger(L, view->port);
+    lua_setfield(L, -2, "port");
     lua_pushinteger(L, (lua_Integer)time(NULL));
     lua_setfield(L, -2, "time");
 }
@@ -211,6 +254,19 @@ static int call_on_dns(void *user, int reference, const ln_dns_query *query, ln_
     return call(handlers, &on_dns);
 }
 
+static int call_on_violation(void *user, int reference, const ln_violation_view *view,
+                             ln_violation *ret_action)
+{
+    struct handlers *handlers = user;
+    struct call on_violation = {.handlers = handlers,
+                                .reference = reference,
+                                .push = push_violation,
+                                .view = view,
+                                .read = read_on_violation,
+                                .ret_violation = ret_action};
+    return call(handlers, &on_violation);
+}
+
 static const char *last_error(void *user)
 {
     return ((struct handlers *)user)->error;
@@ -228,6 +284,7 @@ ln_handlers handlers_table(struct handlers *handlers)
         .when = call_when,
         .on_connect = call_on_connect,
         .on_dns = call_on_dns,
+        .on_violation = call_on_violation,
         .last_error = last_error,
         .release = release,
     };

@@ -1,5 +1,5 @@
-/* The functions of a policy (`when`, `on_connect`, `on_dns`), called from C: protected, on a
- * budget, and never able to do harm by failing: a failure denies. */
+/* The functions of a policy (`when`, `on_connect`, `on_dns`, `on_secret_violation`), called from C:
+ * protected, on a budget, and never able to do harm by failing: a failure denies. */
 #ifndef LN_LUABIND_HANDLERS_H
 #define LN_LUABIND_HANDLERS_H
 

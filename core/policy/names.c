@@ -169,6 +169,19 @@ const char *ln_reason_name(ln_reason reason)
     return NAME_OF(names, reason);
 }
 
+const char *ln_violation_name(ln_violation violation)
+{
+    static const char *const names[] = {
+        [LN_VIOLATION_BLOCK] = "block",
+        [LN_VIOLATION_BLOCK_AND_LOG] = "block-and-log",
+        [LN_VIOLATION_BLOCK_AND_TERMINATE] = "block-and-terminate",
+        [LN_VIOLATION_HANDLER] = "handler",
+        [LN_VIOLATION_PASS_PLACEHOLDER] = "pass-placeholder",
+    };
+    static_assert(COUNT(names) == LN_VIOLATION_PASS_PLACEHOLDER + 1, "a name for each");
+    return NAME_OF(names, violation);
+}
+
 const char *ln_miss_name(ln_miss miss)
 {
     static const char *const names[] = {
@@ -182,6 +195,12 @@ const char *ln_miss_name(ln_miss miss)
         [LN_MISS_NAME] = "name",
         [LN_MISS_NAME_UNKNOWN] = "name_unknown",
         [LN_MISS_WHEN] = "when",
+        [LN_MISS_HTTP_UNKNOWN] = "http_unknown",
+        [LN_MISS_HTTP_NONE] = "http_none",
+        [LN_MISS_METHOD] = "method",
+        [LN_MISS_PATH] = "path",
+        [LN_MISS_PATH_AMBIGUOUS] = "path_ambiguous",
+        [LN_MISS_HEADER] = "header",
     };
     static_assert(COUNT(names) == LN_MISS_KINDS, "a name for each");
     return NAME_OF(names, miss);

@@ -96,3 +96,20 @@ const char *ln_policy_handler_error(const ln_policy *policy)
     const ln_handlers *handlers = &policy->handlers;
     return handlers->last_error != NULL ? handlers->last_error(handlers->user) : NULL;
 }
+
+int ln_policy_judge_violation(const ln_policy *policy, const ln_secret *secret,
+                              const ln_violation_view *view, ln_violation *ret)
+{
+    const ln_handlers *handlers = &policy->handlers;
+    *ret = secret->on_violation;
+    if (secret->on_violation != LN_VIOLATION_HANDLER) {
+        return 0;
+    }
+    if (handlers->on_violation == NULL ||
+        handlers->on_violation(handlers->user, secret->violation_handler, view, ret) < 0 ||
+        *ret == LN_VIOLATION_HANDLER) {
+        *ret = LN_VIOLATION_BLOCK_AND_LOG;
+        return -EIO;
+    }
+    return 0;
+}

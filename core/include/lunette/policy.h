@@ -111,12 +111,44 @@ typedef struct ln_port_range {
     uint16_t first, last; /* inclusive, 1-65535 */
 } ln_port_range;
 
-/* What requests of an HTTP flow have to look like. */
+typedef struct ln_http_match_header {
+    const char *name;
+    const char *value; /* "*" stands for any run of characters */
+} ln_http_match_header;
+
+/* What requests have to look like; all of it has to match.
+ *
+ * What a request means is up to the server, and servers differ. So a rule that allows sees a
+ * request as strictly, and a rule that refuses as loosely, as any server may:
+ *
+ *                a rule that allows                      a rule that refuses
+ *     method     is spelled so; one that a field such    is spelled so whatever the case, or is put
+ *                as X-HTTP-Method-Override puts in its   in its place
+ *                place is in the list too
+ *     path       matches in every reading                matches in some reading, whatever the case
+ *                                                        and with or without a slash at the end
+ *     header     the request has the field, and every    one of them matches, whatever the case
+ *                one of its name matches
+ *
+ * The query is no part of the path. Escapes are resolved (RFC 3986 section 6.2.2), of a rule's path
+ * too. A path with dot segments has two readings: with them, and with them removed (section 5.2.4).
+ * A path is ambiguous where servers are not known to agree on its segments: an encoded slash, a
+ * backslash, ";", "#", "?" or "%" that is encoded, an empty segment, control characters, escapes or
+ * UTF-8 that are wrong, more than LN_HTTP_PATH_MAX bytes, fields such as X-Original-URL. No rule
+ * with a path allows it, but for the path of all: a slash and a star. Every rule with a path
+ * refuses it, unless the path starts with other segments before the first that is in doubt.
+ *
+ * Names of fields are the same whatever their case (RFC 9110 section 5.1), and since servers put
+ * them in variables, whether they have "-" or "_". */
 typedef struct ln_http_match {
     const char *const *methods; /* upper case; none: any */
     size_t n_methods;
     const char *path; /* starts with "/"; "*" stands for any run of characters; NULL: any */
+    const ln_http_match_header *headers;
+    size_t n_headers;
 } ln_http_match;
+
+#define LN_HTTP_PATH_MAX 8192 /* bytes of a path that is judged by its segments */
 
 /* One rule of the expanded list, read-only. */
 typedef struct ln_rule {
@@ -126,7 +158,8 @@ typedef struct ln_rule {
     const ln_port_range *ports; /* ascending, disjoint, merged; NULL: any (and ICMP) */
     size_t n_ports;
     ln_destination destination;
-    const ln_http_match *http; /* NULL: the connection alone is judged */
+    const ln_http_match *http; /* requests are judged: of egress, over TCP alone; NULL: the
+                                  connection is */
     int when;                  /* the handler's reference, 0: none */
     bool deny_list;            /* made from deny_domains or deny_domain_suffixes */
     const char *name;          /* the user's label or NULL */
@@ -248,8 +281,11 @@ typedef enum ln_violation {
     LN_VIOLATION_BLOCK,
     LN_VIOLATION_BLOCK_AND_LOG,
     LN_VIOLATION_BLOCK_AND_TERMINATE,
-    LN_VIOLATION_HANDLER /* the policy's function is asked */
+    LN_VIOLATION_HANDLER,         /* the policy's function is asked */
+    LN_VIOLATION_PASS_PLACEHOLDER /* what a function may answer: nothing is done about it */
 } ln_violation;
+/* "block", "block-and-log", "block-and-terminate", "handler", "pass-placeholder" */
+LN_API const char *ln_violation_name(ln_violation violation);
 
 typedef struct ln_secret {
     const char *env; /* the guest's variable that holds the placeholder */
@@ -297,7 +333,9 @@ typedef struct ln_settings {
     ln_limits limits;
 } ln_settings;
 
-/* ---- handlers: the policy's own functions, called at connection set-up only ---- */
+/* ---- handlers: the policy's own functions, called where something is judged: a connection at its
+ * set-up, and again with each of its requests where requests are judged; a query; a violation ----
+ */
 
 typedef struct ln_flow_view {
     ln_direction direction;
@@ -331,6 +369,17 @@ typedef struct ln_dns_answer {
     size_t n_addrs;
 } ln_dns_answer;
 
+/* A placeholder on its way to where the secret may not go. */
+typedef struct ln_violation_view {
+    const char *secret; /* the name: ln_secret.env */
+    const char *host;   /* where it was on its way to: a name, NULL: not known */
+    ln_addr address;
+    uint16_t port;
+    const char *method; /* of the request; NULL: it is in none */
+    const char *path;   /* as sent, without the query; NULL: likewise */
+    const char *place;  /* "header", "path", "query", "body", "raw" */
+} ln_violation_view;
+
 typedef struct ln_handlers {
     void *user;
     /* `when` of a rule. Returns 1 or 0, or negative: an error, which denies. */
@@ -342,6 +391,10 @@ typedef struct ln_handlers {
      * 0: no opinion; or negative: an error, which denies. */
     int (*on_dns)(void *user, int reference, const ln_dns_query *query, ln_action *ret_action,
                   ln_dns_answer *ret_answer);
+    /* Returns 0 and *ret_action (not LN_VIOLATION_HANDLER), or negative: an error, upon which it is
+     * blocked and logged. */
+    int (*on_violation)(void *user, int reference, const ln_violation_view *view,
+                        ln_violation *ret_action);
     /* What went wrong in the last call that returned an error; borrowed until the next call. */
     const char *(*last_error)(void *user);
     /* The policy is freed: the references are not used again. */
@@ -364,8 +417,8 @@ LN_API const ln_settings *ln_policy_settings(const ln_policy *policy);
 LN_API size_t ln_policy_rule_count(const ln_policy *policy);
 /* 1-based; NULL when there is none. */
 LN_API const ln_rule *ln_policy_rule(const ln_policy *policy, size_t index);
-/* After a decision with LN_REASON_HANDLER_ERROR: what went wrong, for people; borrowed until the
- * next evaluation. NULL: not known. */
+/* After a decision with LN_REASON_HANDLER_ERROR, or a violation whose function failed: what went
+ * wrong, for people; borrowed until the next evaluation. NULL: not known. */
 LN_API const char *ln_policy_handler_error(const ln_policy *policy);
 
 /* ---- pins ---- */
@@ -409,6 +462,26 @@ typedef enum ln_name_state {
     LN_NAME_SHOWN    /* `claimed` is what it showed */
 } ln_name_state;
 
+/* What is known of a connection's requests. */
+typedef enum ln_http_state {
+    LN_HTTP_UNKNOWN, /* nothing: there may be some, of any look */
+    LN_HTTP_NONE,    /* its bytes are no HTTP request */
+    LN_HTTP_REQUEST  /* `request` is the one to judge */
+} ln_http_state;
+
+/* One request. Texts are borrowed for the call and need no terminator. */
+typedef struct ln_http_request {
+    const char *method;
+    size_t method_len;
+    const char *path; /* as sent; a query at its end is not looked at */
+    size_t path_len;
+    /* Field number `n`, counted from 0, in any order; false: there are not so many. NULL: the
+     * request has none. */
+    bool (*field)(const void *user, size_t n, const char **ret_name, size_t *ret_name_len,
+                  const char **ret_value, size_t *ret_value_len);
+    const void *user;
+} ln_http_request;
+
 typedef struct ln_query {
     ln_direction direction;
     ln_protocol protocol;
@@ -417,8 +490,12 @@ typedef struct ln_query {
     ln_name_state name_state;
     const char *claimed;  /* canonical; NULL unless LN_NAME_SHOWN */
     bool claimed_is_host; /* from an HTTP Host header rather than SNI: only for the flow view */
-    uint64_t now_ns;      /* the clock of the pins */
-    uint32_t flows;       /* open now, for the flow view */
+    /* Only of egress over TCP, and only once the name is known: while it is not, nothing is known
+     * of requests. */
+    ln_http_state http_state;
+    const ln_http_request *request; /* NULL unless LN_HTTP_REQUEST */
+    uint64_t now_ns;                /* the clock of the pins */
+    uint32_t flows;                 /* open now, for the flow view */
     uint64_t flow; /* which flow it is, for the flow view: it may be judged more than once; 0: one
                       that is judged this once */
 } ln_query;
@@ -427,6 +504,9 @@ typedef struct ln_decision {
     ln_action action;
     uint32_t rule; /* 1-based; 0: the default, the never-list, on_connect or on_dns decided */
     ln_reason reason;
+    /* Of a connection that is let in, requests not known: some request could be refused, so each
+     * has to be judged, and so do bytes that are none. False: all are allowed. */
+    bool inspect;
 } ln_decision;
 
 /* One line of an explanation. */
@@ -442,6 +522,12 @@ typedef enum ln_miss {
     LN_MISS_NAME,         /* a name rule that the name shown does not match */
     LN_MISS_NAME_UNKNOWN, /* hangs on a name not seen yet; only where the action is LN_DEFER */
     LN_MISS_WHEN,         /* the rule's function answered false */
+    LN_MISS_HTTP_UNKNOWN, /* a rule about requests, and none has been seen */
+    LN_MISS_HTTP_NONE,    /* … and the connection's bytes are none */
+    LN_MISS_METHOD,
+    LN_MISS_PATH,
+    LN_MISS_PATH_AMBIGUOUS, /* it allows, and servers differ on what the path means */
+    LN_MISS_HEADER,
     LN_MISS_KINDS
 } ln_miss;
 LN_API const char *ln_miss_name(ln_miss miss);
@@ -453,12 +539,42 @@ typedef struct ln_trace {
     void *user;
 } ln_trace;
 
-/* Judges a connection. `pins` and `host` may be NULL (none). `trace` may be NULL; with one the walk
- * is linear, and asserted to agree with the compiled tables. Never fails: what cannot be evaluated
- * is denied. */
+/* Judges a connection, or one of its requests. `pins` and `host` may be NULL (none). `trace` may be
+ * NULL; with one the walk is linear, and asserted to agree with the compiled tables. Never fails:
+ * what cannot be evaluated is denied.
+ *
+ * Rules about requests (ln_rule.http). While no request is known, none of them matches for sure,
+ * and their functions are not asked. What decides then is the first other rule that matches, or the
+ * default, and of the rules about requests those before it count:
+ *
+ *     rules about requests    what decides allows    what decides refuses
+ *     none                    let in                 refused
+ *     some that allow         let in                 inspect, by the first of these
+ *     some that refuse        inspect                refused
+ *     both                    inspect                inspect, by the first that allows
+ *
+ * ("Inspect": let in, with each request to be judged.)
+ *
+ * So the connection is let in where some request could be allowed, and a rule about requests never
+ * refuses a connection. With LN_HTTP_NONE they match nothing. With LN_HTTP_REQUEST they match what
+ * they are for: the first rule that matches decides, whatever it is about, else the default. The
+ * never-list, deny lists and on_connect come before, as always; functions are asked once more, with
+ * the same view.
+ *
+ * The verdict waits for the name (LN_DEFER) where of the names that could be shown one leads to
+ * another verdict than others, of these three: let in, let in to be inspected, refused.
+ *
+ * To a DNS query, and to an address in an answer, rules about requests are as those with a
+ * function: a name that one allows may be asked for; none denies a query or vouches for an address.
+ */
 LN_API void ln_policy_evaluate(const ln_policy *policy, const ln_pins *pins,
                                const ln_host_addrs *host, const ln_query *query, ln_decision *ret,
                                const ln_trace *trace);
+/* What is done about a violation of `secret`: what it says, or its function. Never
+ * LN_VIOLATION_HANDLER. Returns 0, or -EIO: the function failed, ln_policy_handler_error() says
+ * how, and it is LN_VIOLATION_BLOCK_AND_LOG. */
+LN_API int ln_policy_judge_violation(const ln_policy *policy, const ln_secret *secret,
+                                     const ln_violation_view *view, ln_violation *ret);
 /* Judges a DNS query before it leaves. `ret_answer` may be NULL; where it has addresses after, they
  * are the answer. */
 LN_API void ln_policy_evaluate_query(const ln_policy *policy, const ln_dns_query *query,

@@ -289,10 +289,15 @@ static inline ln_action naive_default(const struct naive_world *w, ln_direction 
     return direction == LN_EGRESS ? w->settings.default_egress : w->settings.default_ingress;
 }
 
+static inline ln_decision naive_verdict(ln_action action, uint32_t rule, ln_reason reason)
+{
+    return (ln_decision){.action = action, .rule = rule, .reason = reason};
+}
+
 static inline ln_decision naive_by_rule(const struct naive_world *w, uint32_t i)
 {
-    return (ln_decision){w->rules[i].action, i + 1,
-                         w->rules[i].deny_list ? LN_REASON_DENY_DOMAIN : LN_REASON_RULE};
+    return naive_verdict(w->rules[i].action, i + 1,
+                         w->rules[i].deny_list ? LN_REASON_DENY_DOMAIN : LN_REASON_RULE);
 }
 
 /* The verdict with a name shown or none. */
@@ -304,10 +309,10 @@ static inline ln_decision naive_settled(const struct naive_world *w, const ln_qu
         if (!connect_asked && (i == w->n_rules || !w->rules[i].deny_list)) {
             connect_asked = true;
             if (w->on_connect < 0) {
-                return (ln_decision){LN_DENY, 0, LN_REASON_HANDLER_ERROR};
+                return naive_verdict(LN_DENY, 0, LN_REASON_HANDLER_ERROR);
             }
             if (w->on_connect > 0) {
-                return (ln_decision){w->on_connect_action, 0, LN_REASON_ON_CONNECT};
+                return naive_verdict(w->on_connect_action, 0, LN_REASON_ON_CONNECT);
             }
         }
         if (i == w->n_rules || naive_miss(w, q, shown, &w->rules[i]) != LN_MATCHED) {
@@ -315,13 +320,13 @@ static inline ln_decision naive_settled(const struct naive_world *w, const ln_qu
         }
         int says = w->rules[i].when == 0 ? 1 : w->when[w->rules[i].when];
         if (says < 0) {
-            return (ln_decision){LN_DENY, i + 1, LN_REASON_HANDLER_ERROR};
+            return naive_verdict(LN_DENY, i + 1, LN_REASON_HANDLER_ERROR);
         }
         if (says > 0) {
             return naive_by_rule(w, i);
         }
     }
-    return (ln_decision){naive_default(w, q->direction), 0, LN_REASON_DEFAULT};
+    return naive_verdict(naive_default(w, q->direction), 0, LN_REASON_DEFAULT);
 }
 
 /* Bit 0: the connection could be closed, bit 1: it could be opened, where functions may say
@@ -374,11 +379,11 @@ static inline const char *naive_shown(const ln_query *q)
 static inline ln_decision naive_evaluate(const struct naive_world *w, const ln_query *q)
 {
     if (q->direction == LN_EGRESS && naive_is_never(&q->address)) {
-        return (ln_decision){LN_DENY, 0, LN_REASON_NEVER};
+        return naive_verdict(LN_DENY, 0, LN_REASON_NEVER);
     }
     if (q->name_state == LN_NAME_UNKNOWN && q->direction == LN_EGRESS && q->protocol == LN_TCP &&
         naive_hangs(w, q)) {
-        return (ln_decision){LN_DEFER, 0, LN_REASON_NAME_UNKNOWN};
+        return naive_verdict(LN_DEFER, 0, LN_REASON_NAME_UNKNOWN);
     }
     return naive_settled(w, q, naive_shown(q));
 }
@@ -411,14 +416,14 @@ static inline ln_decision naive_dns(const struct naive_world *w, const char *nam
         if ((everything || host) && port && (rule->protocols >> transport & 1) != 0) {
             int says = rule->when == 0 ? 1 : w->when[rule->when];
             if (says < 0) {
-                return (ln_decision){LN_DENY, i + 1, LN_REASON_HANDLER_ERROR};
+                return naive_verdict(LN_DENY, i + 1, LN_REASON_HANDLER_ERROR);
             }
             if (says > 0) {
                 return naive_by_rule(w, i);
             }
         }
     }
-    return (ln_decision){w->settings.default_egress, 0, LN_REASON_DEFAULT};
+    return naive_verdict(w->settings.default_egress, 0, LN_REASON_DEFAULT);
 }
 
 static inline ln_decision naive_alias(const struct naive_world *w, const char *name)
@@ -430,7 +435,7 @@ static inline ln_decision naive_alias(const struct naive_world *w, const char *n
             return naive_by_rule(w, i);
         }
     }
-    return (ln_decision){LN_ALLOW, 0, LN_REASON_DEFAULT};
+    return naive_verdict(LN_ALLOW, 0, LN_REASON_DEFAULT);
 }
 
 static inline ln_decision naive_answer(const struct naive_world *w, const ln_addr *addr)
@@ -438,7 +443,7 @@ static inline ln_decision naive_answer(const struct naive_world *w, const ln_add
     ln_group group = naive_group(w, addr);
     if (!w->settings.dns_rebind_protection ||
         (group == LN_GROUP_PUBLIC && !naive_is_reserved(addr))) {
-        return (ln_decision){LN_ALLOW, 0, LN_REASON_DEFAULT};
+        return naive_verdict(LN_ALLOW, 0, LN_REASON_DEFAULT);
     }
     for (uint32_t i = 0; i < w->n_rules; i++) {
         const ln_rule *rule = &w->rules[i];
@@ -450,11 +455,11 @@ static inline ln_decision naive_answer(const struct naive_world *w, const ln_add
         bool covers = (rule->protocols & (LN_PROTOCOL_BIT(LN_TCP) | LN_PROTOCOL_BIT(LN_UDP))) != 0;
         if (explicit && covers && rule->n_ports == 0 && rule->when == 0 &&
             (rule->directions >> LN_EGRESS & 1) != 0) {
-            return rule->action == LN_ALLOW ? (ln_decision){LN_ALLOW, i + 1, LN_REASON_RULE}
-                                            : (ln_decision){LN_DENY, i + 1, LN_REASON_REBIND};
+            return rule->action == LN_ALLOW ? naive_verdict(LN_ALLOW, i + 1, LN_REASON_RULE)
+                                            : naive_verdict(LN_DENY, i + 1, LN_REASON_REBIND);
         }
     }
-    return (ln_decision){LN_DENY, 0, LN_REASON_REBIND};
+    return naive_verdict(LN_DENY, 0, LN_REASON_REBIND);
 }
 
 #endif
