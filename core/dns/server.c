@@ -62,7 +62,7 @@ static void tell(struct dns_server *server, const struct dns_ticket *ticket, ln_
         .src = &asker->guest,
         .dst = &asker->resolver,
         .src_port = asker->guest_port,
-        .port = DNS_PORT,
+        .port = asker->resolver_port,
         .name = query->has_question ? (name[0] != '\0' ? name : ".") : NULL,
         .type = query->has_question ? dns_type_name(query->question.type, type) : NULL,
         .action = ln_action_name(kind == LN_EVENT_DNS_QUERY ? LN_ALLOW : LN_DENY),
@@ -153,7 +153,7 @@ static void judge_name(const struct dns_server *server, struct dns_ticket *ticke
         .direction = LN_EGRESS,
         .protocol = ticket->asker.transport,
         .address = ticket->asker.resolver,
-        .port = DNS_PORT,
+        .port = ticket->asker.resolver_port,
         .claimed = query.name,
     };
     ln_policy_evaluate_query(server->admission->policy, &query, &ticket->decision, ret_answer,
@@ -180,11 +180,12 @@ static void judge_resolver(const struct dns_server *server, struct dns_ticket *t
         .guest = asker->guest,
         .peer = asker->resolver,
         .guest_port = asker->guest_port,
-        .peer_port = DNS_PORT,
+        .peer_port = asker->resolver_port,
         .ip_protocol = asker->transport == LN_TCP ? IPPROTO_TCP : IPPROTO_UDP,
     };
-    admission_judge(server->admission, &key, 0, LN_EGRESS, LN_NAME_NONE, NULL, false, asker->flows,
-                    now_ns, ret);
+    admission_judge(server->admission, &key, 0, LN_EGRESS,
+                    asker->claimed != NULL ? LN_NAME_SHOWN : LN_NAME_NONE, asker->claimed, false,
+                    asker->flows, now_ns, ret);
     ticket->pinned = names_one_host(server->admission->policy, ret);
 }
 

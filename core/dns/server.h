@@ -14,6 +14,7 @@
 #include "packet/packet.h"
 
 #define DNS_PORT        53u
+#define DNS_TLS_PORT    853u  /* RFC 7858 section 3.1 */
 #define DNS_UDP_MAX     4096u /* the largest reply over UDP, whatever the asker takes */
 #define DNS_PIN_TTL_S   60u   /* pins live no shorter, whatever the answer says */
 #define DNS_LOCAL_TTL_S 60u   /* of the gateway's own names */
@@ -34,7 +35,10 @@ struct dns_asker {
     ln_protocol transport; /* LN_UDP or LN_TCP */
     ln_addr guest, resolver;
     uint16_t guest_port;
-    uint32_t flows; /* open now, for the policy's functions */
+    uint16_t resolver_port; /* DNS_PORT, or DNS_TLS_PORT */
+    const char *claimed;    /* DNS over TLS: the resolver's name, canonical, as the guest showed it;
+                               NULL: none. Borrowed while a ticket is out */
+    uint32_t flows;         /* open now, for the policy's functions */
 };
 
 /* A question that is on its way. The memory is the caller's; what is in it is the server's until

@@ -36,6 +36,7 @@ struct dns_asker name_asker(const ln_gateway *gw, const struct flow_key *key, ln
         .guest = key->guest,
         .resolver = key->peer,
         .guest_port = key->guest_port,
+        .resolver_port = key->peer_port,
         .flows = flow_table_live(&gw->flows),
     };
 }

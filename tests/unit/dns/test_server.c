@@ -95,7 +95,8 @@ static struct dns_asker asker_to(ln_protocol transport, const char *resolver)
     return (struct dns_asker){.transport = transport,
                               .guest = addr_of("172.16.0.2"),
                               .resolver = addr_of(resolver),
-                              .guest_port = GUEST_PORT};
+                              .guest_port = GUEST_PORT,
+                              .resolver_port = DNS_PORT};
 }
 
 static enum dns_step send_to(struct fixture *f, ln_protocol transport, const char *resolver,
