@@ -7,12 +7,12 @@
 
 #define A_SOURCE "one of value, from_env, from_file, command"
 
-enum { PLACEHOLDER_MAX = 1024 };
+enum { PLACEHOLDER_MAX = 1024, REFRESH_S_MAX = 30 * 24 * 3600 };
 
 /* A secret as written; a value of NULL: not given. */
 struct draft {
     struct place env, sources[LN_SECRET_COMMAND + 1]; /* by ln_secret_source */
-    struct place allow_hosts, placeholder, inject, require_tls, on_violation;
+    struct place refresh, allow_hosts, placeholder, inject, require_tls, on_violation;
 };
 
 #define LATER(member) .read = read_later, .offset = offsetof(struct draft, member)
@@ -22,6 +22,7 @@ static const struct field secret_fields[] = {
     {.key = "from_env", LATER(sources[LN_SECRET_FROM_ENV])},
     {.key = "from_file", LATER(sources[LN_SECRET_FROM_FILE])},
     {.key = "command", LATER(sources[LN_SECRET_COMMAND])},
+    {.key = "refresh_s", LATER(refresh)},
     {.key = "allow_hosts", LATER(allow_hosts)},
     {.key = "placeholder", LATER(placeholder)},
     {.key = "inject", LATER(inject)},
@@ -76,6 +77,18 @@ static void read_source(struct schema *schema, const struct place *up, const str
     }
     if (!found) {
         schema_missing(schema, up, "value", A_SOURCE);
+    }
+}
+
+/* Only what can change by itself is worth another look. */
+static void read_refresh(struct schema *schema, const struct place *place, ln_secret *secret)
+{
+    uint64_t seconds;
+    if (secret->from == LN_SECRET_VALUE || secret->from == LN_SECRET_FROM_ENV) {
+        schema_wrong(schema, place, "a secret with from_file or command",
+                     "this secret cannot change while lunette runs");
+    } else if (schema_integer(schema, place, 1, REFRESH_S_MAX, &seconds)) {
+        secret->refresh_s = (uint32_t)seconds;
     }
 }
 
@@ -213,6 +226,9 @@ static void read_fields(struct secrets *all, const struct place *up, const struc
         secret->env = read_env(schema, &draft->env);
     }
     read_source(schema, up, draft, secret);
+    if (draft->refresh.value != NULL) {
+        read_refresh(schema, &draft->refresh, secret);
+    }
     if (draft->allow_hosts.value == NULL) {
         schema_missing(schema, up, "allow_hosts", "a list of the hosts that may get the secret");
     } else {

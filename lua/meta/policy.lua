@@ -487,11 +487,23 @@
 --- A variable of lunette's environment.
 ---@field from_env? string
 ---
---- A file.
+--- A file with nothing else in it; a newline at its end is not part of it.
 ---@field from_file? string
 ---
---- A command whose output it is.
----@field command? string|string[]
+--- A command whose output it is, likewise: `sh -c` runs it with lunette's environment, for up to 10 s. It ends with
+--- status 0 and prints up to 8 KiB.
+---@field command? string
+---
+--- Read the file or run the command again after so many seconds. What it was before stays until that has succeeded.
+--- Default: only when the policy is loaded again.
+---
+--- ```lua
+--- return {
+---   tls = {},
+---   secrets = { { env = "TOKEN", command = "vault-token api", refresh_s = 900, allow_hosts = { "api.example.com" } } },
+--- }
+--- ```
+---@field refresh_s? integer
 ---
 --- Names, or patterns such as "*.githubusercontent.com".
 ---@field allow_hosts string[]

@@ -279,7 +279,8 @@ static void test_secrets(void **state)
         " inject = {headers = false, query = true, body = true}, on_violation = function},"
         "{env = \"C\", from_file = \"/run/c\", allow_hosts = {\"c.example\"},"
         " require_tls = false, on_violation = \"block-and-terminate\"},"
-        "{env = \"_D1\", command = \"pass show d\", allow_hosts = {\"d.example\"}}}}");
+        "{env = \"_D1\", command = \"pass show d\", refresh_s = 900,"
+        " allow_hosts = {\"d.example\"}}}}");
     const ln_secret *s = plan.settings.secrets;
     assert_int_equal(plan.settings.n_secrets, 4);
     assert_string_equal(s[0].env, "GITHUB_TOKEN");
@@ -304,6 +305,8 @@ static void test_secrets(void **state)
     assert_int_equal(s[2].on_violation, LN_VIOLATION_BLOCK_AND_TERMINATE);
     assert_int_equal(s[3].from, LN_SECRET_COMMAND);
     assert_string_equal(s[3].source, "pass show d");
+    assert_int_equal(s[3].refresh_s, 900);
+    assert_int_equal(s[2].refresh_s, 0);
     plan_free(&plan);
 }
 
@@ -539,6 +542,10 @@ static void test_mistakes_in_secrets(void **state)
          "unknown action", "\"log\""},
         {SECRET("from_env = \"A\", on_violation = \"block_and_log\""), "secrets[1].on_violation",
          "unknown action (did you mean \"block-and-log\"?)", "\"block_and_log\""},
+        {SECRET("from_env = \"A\", refresh_s = 60"), "secrets[1].refresh_s",
+         "this secret cannot change while lunette runs", "60"},
+        {SECRET("from_file = \"/a\", refresh_s = 0"), "secrets[1].refresh_s", "it is too small",
+         "0"},
         {SECRET("from_env = \"A\", require_tls = 0"), "secrets[1].require_tls",
          "it has the wrong type", "0"},
         {"{on_secret_violation = \"pass-placeholder\"}", "on_secret_violation", "unknown action",
