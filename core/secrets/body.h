@@ -16,7 +16,8 @@ bool secret_body_wanted(const struct secret_scope *scope);
  * placeholder becomes goes by Content-Type: in JSON (also +json) the value as a JSON string holds
  * it, in application/x-www-form-urlencoded the percent-encoded value; there placeholders are also
  * understood as JSON or percent-encoding write them. Elsewhere the value stands for the placeholder
- * as it is. A body with a Content-Encoding is never changed. Returns 0 or -ENOMEM. */
+ * as it is. A body with a Content-Encoding is never changed, nor are messages of gRPC, which tell
+ * their lengths. Returns 0 or -ENOMEM. */
 int secret_body_new(struct secret_scope *scope, const struct http_head *head,
                     struct secret_body **ret);
 struct secret_body *secret_body_free(struct secret_body *body); /* takes NULL, returns NULL */

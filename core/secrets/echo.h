@@ -2,9 +2,11 @@
  * guest no more than by mistake.
  *
  * They are found as they are, percent-encoded, as JSON strings hold them, and in base64 (as in
- * Basic credentials that are shown), at every split. Values shorter than VAULT_ECHO_MIN are not
- * looked for. What a server does to a value on purpose (reversing it, say) is not undone: hosts of
- * `allow_hosts` are trusted with the secret. */
+ * Basic credentials that are shown), at every split. In base64 stars take the value's place; up to
+ * four bits at each end of it stay. In gRPC, whose messages tell their lengths, the placeholder is
+ * cut or filled to the value's length. Values shorter than VAULT_ECHO_MIN are not looked for. What
+ * a server does to a value on purpose (reversing it, say) is not undone: hosts of `allow_hosts` are
+ * trusted with the secret. */
 #ifndef LN_SECRETS_ECHO_H
 #define LN_SECRETS_ECHO_H
 
@@ -24,8 +26,10 @@ int secret_echo_head(const struct secret_scope *scope, struct http_head *head);
 /* Whether the body of a response can be read: false where it has a Content-Encoding. */
 bool secret_echo_readable(const struct http_head *head);
 
-/* For one body. Returns 0 or -ENOMEM. */
-int secret_echo_new(const struct secret_scope *scope, struct secret_echo **ret);
+/* For the body of the response `head`, which is read during the call; `scope` is too. gRPC and its
+ * like (Content-Type) are held back to the end of a message at most. Returns 0 or -ENOMEM. */
+int secret_echo_new(const struct secret_scope *scope, const struct http_head *head,
+                    struct secret_echo **ret);
 struct secret_echo *secret_echo_free(struct secret_echo *echo); /* takes NULL, returns NULL */
 /* The next bytes of the body, `end`: the last. Appends to `out` what goes on in their place; holds
  * back what may be the start of a value. Returns 0, -ENOBUFS or -ENOMEM: the body cannot go on. */

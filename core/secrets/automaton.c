@@ -1,0 +1,323 @@
+/* A trie with failure links. Children are lists: nearly every node has one, and the root, which has
+ * more, has a table.
+ *
+ * The filter looks at two bytes a time, those that would end a text's first `window` bytes: what
+ * stands in no such place of any text moves the window on by all but one of its bytes. Bytes of
+ * escapes, and line breaks inside base64, are none of a text as it is: the filter stops in front of
+ * them where what they stand for may be part of a text. It is at most `window` - 1 bytes in front,
+ * which is enough: a text with more in front of the escape was stopped at for these. */
+#include "secrets/automaton.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "secrets/encode.h"
+#include "secrets/locked.h"
+
+enum { WINDOW_MAX = 8, WINDOW_MIN = 3, STRIP = 256, TEXT_MAX = 8 << 10 };
+
+/* ---- the trie ---- */
+
+struct builder {
+    struct automaton *automaton; /* NULL: everything is only counted */
+    size_t nodes, patterns;
+};
+
+static uint32_t child_of(struct automaton *a, uint32_t node, uint8_t byte)
+{
+    if (node == 0 && a->root[byte] != 0) {
+        return a->root[byte];
+    }
+    uint32_t child = node == 0 ? 0 : a->nodes[node].child;
+    while (child != 0 && a->nodes[child].byte != byte) {
+        child = a->nodes[child].sibling;
+    }
+    if (child != 0) {
+        return child;
+    }
+    child = a->n_nodes++;
+    a->nodes[child] = (struct automaton_node){.byte = byte,
+                                              .sibling = a->nodes[node].child,
+                                              .depth = (uint16_t)(a->nodes[node].depth + 1)};
+    a->nodes[node].child = child;
+    if (node == 0) {
+        a->root[byte] = child;
+    }
+    return child;
+}
+
+/* Of two equal patterns the first one counts. */
+static void add(struct builder *builder, const uint8_t *bytes, size_t len, struct pattern pattern)
+{
+    builder->nodes += len;
+    builder->patterns++;
+    struct automaton *a = builder->automaton;
+    if (a == NULL) {
+        return;
+    }
+    uint32_t node = 0;
+    for (size_t i = 0; i < len; i++) {
+        node = child_of(a, node, bytes[i]);
+        a->bytes[bytes[i]] = true;
+        a->beyond_ascii = a->beyond_ascii || bytes[i] >= 0x80;
+    }
+    if (a->nodes[node].out == 0) {
+        pattern.len = (uint32_t)len;
+        a->patterns[a->n_patterns++] = pattern;
+        a->nodes[node].out = a->n_patterns;
+        a->longest = len > a->longest ? (uint32_t)len : a->longest;
+    }
+}
+
+static void add_plus(struct builder *builder, const struct automaton_text *text)
+{
+    uint8_t bytes[TEXT_MAX];
+    for (size_t i = 0; i < text->len; i++) {
+        bytes[i] = text->bytes[i] == ' ' ? '+' : text->bytes[i];
+    }
+    add(builder, bytes, text->len, (struct pattern){.secret = text->secret, .form = PATTERN_PLUS});
+    explicit_bzero(bytes, text->len);
+}
+
+static void add_base64(struct builder *builder, const struct automaton_text *text)
+{
+    uint8_t bytes[BASE64_CORE_MAX(TEXT_MAX)];
+    for (unsigned i = 0; i < 6; i++) {
+        size_t len = base64_core(text->bytes, text->len, i / 2, i % 2 != 0, bytes);
+        struct pattern pattern = {
+            .secret = text->secret, .form = PATTERN_BASE64, .shift = (uint8_t)(i / 2)};
+        if (i % 2 == 0 || memchr(bytes, '-', len) != NULL || memchr(bytes, '_', len) != NULL) {
+            add(builder, bytes, len, pattern);
+        }
+    }
+    explicit_bzero(bytes, sizeof(bytes));
+}
+
+static void add_texts(struct builder *builder, const struct automaton_text *texts, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        assert(texts[i].len > 0 && texts[i].len <= TEXT_MAX);
+        add(builder, texts[i].bytes, texts[i].len, (struct pattern){.secret = texts[i].secret});
+        if (memchr(texts[i].bytes, ' ', texts[i].len) != NULL) {
+            add_plus(builder, &texts[i]);
+        }
+        if (texts[i].len >= BASE64_TEXT_MIN) {
+            add_base64(builder, &texts[i]);
+        }
+    }
+}
+
+/* Sets what hangs on shorter nodes, level by level; `queue` has room for every node. */
+static void link_nodes(struct automaton *a, uint32_t *queue)
+{
+    size_t head = 0;
+    size_t tail = 0;
+    for (uint32_t c = a->nodes[0].child; c != 0; c = a->nodes[c].sibling) {
+        queue[tail++] = c;
+    }
+    while (head < tail) {
+        uint32_t at = queue[head++];
+        struct automaton_node *node = &a->nodes[at];
+        const struct automaton_node *shorter = &a->nodes[node->fail];
+        node->out = node->out != 0 ? node->out : shorter->out;
+        node->open = node->child != 0 ? node->depth : shorter->open;
+        for (uint32_t c = node->child; c != 0; c = a->nodes[c].sibling) {
+            a->nodes[c].fail = automaton_step(a, node->fail, a->nodes[c].byte);
+            queue[tail++] = c;
+        }
+    }
+}
+
+/* ---- the filter ---- */
+
+static uint32_t block_of(const uint8_t *two)
+{
+    return ((uint32_t)two[0] << 4 ^ two[1]) % AUTOMATON_SHIFTS;
+}
+
+/* Walks the first `window` levels: `prefix` is the way to `node`. */
+static void note_blocks(struct automaton *a, uint32_t node, uint8_t prefix[WINDOW_MAX])
+{
+    uint32_t depth = a->nodes[node].depth;
+    if (depth > 0) {
+        prefix[depth - 1] = a->nodes[node].byte;
+    }
+    if (depth >= 2) {
+        uint8_t *shift = &a->shifts[block_of(prefix + depth - 2)];
+        uint8_t far = (uint8_t)(a->window - depth);
+        *shift = far < *shift ? far : *shift;
+    }
+    if (depth < a->window) {
+        for (uint32_t c = a->nodes[node].child; c != 0; c = a->nodes[c].sibling) {
+            note_blocks(a, c, prefix);
+        }
+    }
+}
+
+static void make_filter(struct automaton *a)
+{
+    uint32_t shortest = WINDOW_MAX;
+    for (uint32_t i = 0; i < a->n_patterns; i++) {
+        shortest = a->patterns[i].len < shortest ? a->patterns[i].len : shortest;
+    }
+    a->window = shortest < WINDOW_MIN ? 0 : shortest;
+    if (a->window > 0) {
+        uint8_t prefix[WINDOW_MAX];
+        memset(a->shifts, (int)a->window - 1, sizeof(a->shifts));
+        note_blocks(a, 0, prefix);
+        explicit_bzero(prefix, sizeof(prefix));
+    }
+}
+
+/* Where a byte of an escape, or a line break, stands first in data[from .. to), or `to`. */
+static size_t find_special(const uint8_t *data, size_t from, size_t to)
+{
+    typedef uint8_t bytes16 __attribute__((vector_size(16)));
+    typedef uint64_t words2 __attribute__((vector_size(16)));
+    bytes16 percent, backslash, cr, lf;
+    memset(&percent, '%', sizeof(percent));
+    memset(&backslash, '\\', sizeof(backslash));
+    memset(&cr, '\r', sizeof(cr));
+    memset(&lf, '\n', sizeof(lf));
+    for (; from + sizeof(bytes16) <= to; from += sizeof(bytes16)) {
+        bytes16 at;
+        memcpy(&at, data + from, sizeof(at));
+        words2 found = (words2)((at == percent) | (at == backslash) | (at == cr) | (at == lf));
+        if ((found[0] | found[1]) != 0) {
+            break;
+        }
+    }
+    while (from < to && data[from] != '%' && data[from] != '\\' && data[from] != '\r' &&
+           data[from] != '\n') {
+        from++;
+    }
+    return from;
+}
+
+/* Whether what a special byte stands for may be part of a text; also when that cannot be told yet.
+ */
+static bool matters(const struct automaton *a, const uint8_t *data, size_t at, size_t len)
+{
+    if (at + 6 > len) {
+        return true;
+    }
+    const uint8_t *p = data + at;
+    if (*p == '%') {
+        int high = hex_digit(p[1]);
+        int low = hex_digit(p[2]);
+        int c = high << 4 | low;
+        return high >= 0 && low >= 0 && (a->bytes[c] || c == '%' || c == '\r' || c == '\n');
+    }
+    if (*p == '\\') {
+        switch (p[1]) {
+        case '"':
+        case '\\':
+        case '/':
+            return a->bytes[p[1]];
+        case 'n':
+        case 'r':
+            return true;
+        case 't':
+            return a->bytes['\t'];
+        case 'u':
+            return p[2] == '0' && p[3] == '0' && p[4] < '8' ? true : a->beyond_ascii;
+        default:
+            return false; /* \b and \f: no text has these */
+        }
+    }
+    /* A line break: only behind what may be base64. */
+    while (at > 0 && (data[at - 1] == '\r' || data[at - 1] == '\n')) {
+        at--;
+    }
+    return at == 0 || a->bytes[data[at - 1]];
+}
+
+/* Where a special byte that matters stands first from `from` on; where none does for STRIP bytes,
+ * the end of these. */
+static size_t find_clear(const struct automaton *a, const uint8_t *data, size_t from, size_t len)
+{
+    size_t to = len - from < STRIP ? len : from + STRIP;
+    size_t at = find_special(data, from, to);
+    while (at < to && !matters(a, data, at, len)) {
+        at = find_special(data, at + 1, to);
+    }
+    return at;
+}
+
+size_t automaton_skip(const struct automaton *automaton, const uint8_t *data, size_t len)
+{
+    size_t window = automaton->window;
+    size_t clear = 0; /* in front of it is nothing that matters */
+    size_t i = 0;
+    while (window > 0 && i + window <= len) {
+        if (clear < i + window) {
+            clear = find_clear(automaton, data, clear > i ? clear : i, len);
+            if (clear < i + window) {
+                break;
+            }
+        }
+        size_t shift = automaton->shifts[block_of(data + i + window - 2)];
+        if (shift == 0) {
+            break;
+        }
+        i += shift;
+    }
+    return i;
+}
+
+/* ---- life ---- */
+
+int automaton_new(const struct automaton_text *texts, size_t n, bool secret, struct automaton **ret)
+{
+    struct builder builder = {.nodes = 1};
+    add_texts(&builder, texts, n);
+    if (builder.nodes > AUTOMATON_NODES_MAX) {
+        return -E2BIG;
+    }
+    uint32_t *queue = calloc(builder.nodes, sizeof(*queue));
+    if (queue == NULL) {
+        return -ENOMEM;
+    }
+    size_t nodes_size = builder.nodes * sizeof(struct automaton_node);
+    size_t size = sizeof(struct automaton) + nodes_size + builder.patterns * sizeof(struct pattern);
+    bool locked = false;
+    struct automaton *a = secret ? locked_alloc(size, &locked) : calloc(1, size);
+    if (a == NULL) {
+        free(queue);
+        return -ENOMEM;
+    }
+    a->refs = 1;
+    a->size = size;
+    a->secret = secret;
+    a->locked = locked;
+    a->nodes = (struct automaton_node *)(a + 1);
+    a->patterns = (struct pattern *)(void *)((uint8_t *)a->nodes + nodes_size);
+    a->n_nodes = 1;
+    builder.automaton = a;
+    add_texts(&builder, texts, n);
+    link_nodes(a, queue);
+    free(queue);
+    make_filter(a);
+    *ret = a;
+    return 0;
+}
+
+struct automaton *automaton_ref(struct automaton *automaton)
+{
+    automaton->refs++;
+    return automaton;
+}
+
+struct automaton *automaton_unref(struct automaton *automaton)
+{
+    if (automaton != NULL && --automaton->refs == 0) {
+        if (automaton->secret) {
+            locked_free(automaton, automaton->size);
+        } else {
+            free(automaton);
+        }
+    }
+    return NULL;
+}
