@@ -27,7 +27,7 @@ struct http_exchange {
 enum http_verdict {
     HTTP_PASS,   /* it goes on */
     HTTP_ANSWER, /* the guest gets the filter's answer, upstream gets nothing more of it */
-    HTTP_RESET   /* both connections are reset */
+    HTTP_RESET   /* both connections are reset; HTTP/2: the stream, on both */
 };
 
 /* An answer of the filter's own. */

@@ -36,7 +36,7 @@ struct http_head {
     struct http_text scheme;    /* "http" or "https": of the connection */
     struct http_text authority; /* of :authority, the target or Host; "" in HTTP/1.0 without Host */
     struct http_text path;      /* with query; "*" for OPTIONS of the server */
-    /* A response: 100-599. A request: 0; trailers: 0, and no method. */
+    /* A response: 100-999. A request: 0; trailers: 0, and no method. */
     unsigned status;
     struct http_field *fields; /* in the order of the message */
     size_t n_fields;

@@ -102,10 +102,14 @@ struct list {
     size_t n;
 };
 
-static int add_host(struct dns_upstream *upstream, const struct nameservers *host,
-                    const char *field, const ln_endpoint *endpoint, struct nameservers *servers,
-                    ln_error *reterr)
+int dns_upstream_resolve(const struct dns_upstream *upstream, const struct nameservers *host,
+                         const char *field, const ln_endpoint *endpoint,
+                         struct nameservers *servers, ln_error *reterr)
 {
+    if (endpoint->host == NULL) {
+        add_server(servers, &endpoint->addr, endpoint->port);
+        return 0;
+    }
     struct lookup lookups[FAMILIES] = {0};
     if (strcmp(endpoint->host, "localhost") == 0) { /* RFC 6761 section 6.3 */
         ln_addr addr = ln_addr_v4(INADDR_LOOPBACK);
@@ -139,12 +143,7 @@ static int take_list(struct dns_upstream *upstream, const struct nameservers *ho
                          list->n, NAMESERVERS_MAX);
     }
     for (size_t i = 0; i < list->n && r == 0; i++) {
-        const ln_endpoint *endpoint = &list->endpoints[i];
-        if (endpoint->host == NULL) {
-            add_server(servers, &endpoint->addr, endpoint->port);
-        } else {
-            r = add_host(upstream, host, list->field, endpoint, servers, reterr);
-        }
+        r = dns_upstream_resolve(upstream, host, list->field, &list->endpoints[i], servers, reterr);
     }
     return r;
 }

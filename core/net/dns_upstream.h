@@ -29,6 +29,12 @@ struct dns_upstream {
 int dns_upstream_init(struct dns_upstream *upstream, struct loop *loop,
                       const struct nameservers *host, const ln_settings *settings,
                       ln_error *reterr);
+/* Adds the addresses of an endpoint to `servers`, at most one of each family for a host name, for
+ * which this waits as above. `host` are the machine's nameservers, `field` is for the error.
+ * Returns 0 or a negative errno with *reterr filled. */
+int dns_upstream_resolve(const struct dns_upstream *upstream, const struct nameservers *host,
+                         const char *field, const ln_endpoint *endpoint,
+                         struct nameservers *servers, ln_error *reterr);
 /* No exchange may be under way. */
 void dns_upstream_fini(struct dns_upstream *upstream);
 /* Takes over the servers and the timeout of `from`, which is then ended. Exchanges under way go on

@@ -180,6 +180,16 @@ static void apply_limits(ln_gateway *gw)
     };
 }
 
+/* The address of the policy's proxy, if it has one. */
+static int find_proxy(ln_gateway *gw, const ln_policy *policy, ln_addr *ret, ln_error *reterr)
+{
+    const ln_proxy *proxy = &ln_policy_settings(policy)->proxy;
+    *ret = (ln_addr){0};
+    return proxy->kind == LN_PROXY_NONE
+               ? 0
+               : name_service_resolve(gw, "upstream_proxy", &proxy->endpoint, ret, reterr);
+}
+
 static struct fragments *make_fragments(const ln_policy *policy)
 {
     const ln_limits *limits = &ln_policy_settings(policy)->limits;
@@ -277,6 +287,10 @@ static int start(ln_gateway *gw, const ln_config *config, ln_error *reterr)
     gw->link.mtu = (uint16_t)(config->mtu == 0 ? MTU_DEFAULT : config->mtu);
     gw->slot = config->slot;
     gw->learn_names = config->learn_names;
+    for (; gw->n_guarded < config->n_guarded; gw->n_guarded++) {
+        const ln_endpoint *endpoint = &config->guarded[gw->n_guarded];
+        gw->guarded[gw->n_guarded] = (struct guarded){endpoint->addr, endpoint->port};
+    }
     r = assign_addresses(gw, ln_policy_settings(config->policy), &gw->link, reterr);
     if (r < 0) {
         return r;
@@ -299,6 +313,7 @@ static int start(ln_gateway *gw, const ln_config *config, ln_error *reterr)
         return r;
     }
     r = name_service_start(gw, config->resolv_conf, reterr);
+    r = r < 0 ? r : find_proxy(gw, config->policy, &gw->proxy, reterr);
     r = r < 0 ? r : publish_prepare(gw, config->policy, &gw->published, reterr);
     if (r < 0) {
         return r;
@@ -323,6 +338,10 @@ static int check_arguments(const ln_config *config, const ln_host *host, ln_erro
     if (config->slot > SLOT_MAX) {
         return fail_with(reterr, -EINVAL, "slot: found %u; accepted: 0 to %d", config->slot,
                          SLOT_MAX);
+    }
+    if (config->n_guarded > GATEWAY_GUARDED_MAX) {
+        return fail_with(reterr, -EINVAL, "guarded: found %zu; accepted: at most %u",
+                         config->n_guarded, GATEWAY_GUARDED_MAX);
     }
     return 0;
 }
@@ -510,7 +529,9 @@ int ln_gateway_reload(ln_gateway *gw, ln_policy *policy, ln_error *reterr)
     }
     struct dns_upstream upstream;
     struct publication *added;
-    r = name_service_prepare(gw, policy, &upstream, reterr);
+    ln_addr proxy;
+    r = find_proxy(gw, policy, &proxy, reterr);
+    r = r < 0 ? r : name_service_prepare(gw, policy, &upstream, reterr);
     if (r < 0) {
         return r;
     }
@@ -529,6 +550,7 @@ int ln_gateway_reload(ln_gateway *gw, ln_policy *policy, ln_error *reterr)
     }
     fragments_free(gw->fragments);
     gw->fragments = fragments;
+    gw->proxy = proxy;
     loop_now(&gw->loop);
     apply_limits(gw);
     (void)look_at_machine(gw); /* at the latest in the next seconds */

@@ -22,6 +22,8 @@
 #define GATEWAY_REFRESH_TICKS   10u   /* seconds between looks at the machine's addresses */
 #define GATEWAY_ADVERTISE_TICKS 3600u /* seconds between router advertisements unasked */
 
+#define GATEWAY_GUARDED_MAX 4u
+
 struct datagrams;     /* datagram.c's own state */
 struct publish_route; /* net/publish.h */
 struct dns_upstream;  /* net/dns_upstream.h */
@@ -40,6 +42,12 @@ enum gateway_limit {
     LIMIT_DNS,         /* queries in flight: the new one is refused */
     LIMIT_MACHINE, /* memory, descriptors or ports of the machine: what needed them is refused */
     GATEWAY_LIMITS
+};
+
+/* Where no guest gets, whatever the policy allows. */
+struct guarded {
+    ln_addr addr; /* unspecified: all of the machine's */
+    uint16_t port;
 };
 
 struct ln_gateway {
@@ -70,6 +78,9 @@ struct ln_gateway {
     struct datagrams *datagrams;
     struct name_service *names;
     struct publication *published;
+    ln_addr proxy;                               /* where the policy's is */
+    struct guarded guarded[GATEWAY_GUARDED_MAX]; /* TCP, beside the proxy */
+    unsigned n_guarded;
     struct lane lanes[2]; /* by ln_direction; egress is guest to network */
     bool closed;          /* a budget is used up, and that was told */
 
@@ -101,6 +112,11 @@ void gateway_send_packet(ln_gateway *gw, uint8_t *frame, size_t len);
 /* Answers a packet of the guest with an ICMP error, where one may be sent. */
 void gateway_send_icmp_error(ln_gateway *gw, const struct packet *packet, enum icmp_error error,
                              uint32_t mtu);
+
+/* ---- guard.c ---- */
+
+/* Whether a TCP flow would lead to a service of lunette's own, or around it by way of its proxy. */
+bool gateway_is_guarded(const ln_gateway *gw, const struct flow_key *key);
 
 /* ---- input.c ---- */
 
@@ -195,6 +211,10 @@ void name_service_stop(ln_gateway *gw);
  * errno with *reterr filled. */
 int name_service_prepare(ln_gateway *gw, const ln_policy *policy, struct dns_upstream *ret,
                          ln_error *reterr);
+/* The address of an endpoint of the policy's, by way of the machine's nameservers, for which this
+ * waits. `field` is for the error. Returns 0, or a negative errno with *reterr filled. */
+int name_service_resolve(ln_gateway *gw, const char *field, const ln_endpoint *endpoint,
+                         ln_addr *ret, ln_error *reterr);
 /* Takes them up. */
 void name_service_reload(ln_gateway *gw, struct dns_upstream *prepared);
 /* Forgets the questions under way that were not asked over a connection. */

@@ -40,6 +40,10 @@ void gateway_judge(const ln_gateway *gw, const struct flow_key *key, ln_name_sta
         *ret = (ln_decision){.action = LN_DENY, .reason = LN_REASON_BUDGET};
         return;
     }
+    if (gateway_is_guarded(gw, key)) {
+        *ret = (ln_decision){.action = LN_DENY, .reason = LN_REASON_NEVER};
+        return;
+    }
     uint64_t id = id_of(gw, flow_table_find(&gw->flows, key));
     admission_judge(&gw->admission, key, id, LN_EGRESS, name_state, claimed, claimed_is_host,
                     flow_table_live(&gw->flows), gw->loop.now_ns, ret);

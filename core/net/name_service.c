@@ -122,6 +122,18 @@ int name_service_prepare(ln_gateway *gw, const ln_policy *policy, struct dns_ups
     return dns_upstream_init(ret, &gw->loop, &gw->names->host, ln_policy_settings(policy), reterr);
 }
 
+int name_service_resolve(ln_gateway *gw, const char *field, const ln_endpoint *endpoint,
+                         ln_addr *ret, ln_error *reterr)
+{
+    struct nameservers found = {0};
+    int r = dns_upstream_resolve(&gw->names->upstream, &gw->names->host, field, endpoint, &found,
+                                 reterr);
+    if (r == 0) {
+        *ret = found.at[0].addr;
+    }
+    return r;
+}
+
 void name_service_forget(ln_gateway *gw)
 {
     name_cancel_lookups(gw->names, &gw->names->lookups);

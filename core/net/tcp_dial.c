@@ -4,6 +4,7 @@
 #include <netinet/in.h>
 
 #include "base/bytes.h"
+#include "net/proxy_handshake.h"
 #include "net/tcp_flow.h"
 
 static bool is_to_gateway(const struct tcp_flow *f)
@@ -11,12 +12,90 @@ static bool is_to_gateway(const struct tcp_flow *f)
     return link_is_gateway(&f->gw->link, &f->flow.key.peer);
 }
 
+static void end_handshake(struct tcp_flow *f)
+{
+    proxy_handshake_free(f->proxy);
+    f->proxy = NULL;
+}
+
 void tcp_hang_up(struct tcp_flow *f, bool reset)
 {
+    end_handshake(f);
     loop_unwatch(&f->gw->loop, &f->watch);
     host_socket_close(&f->host, reset);
     f->far = FAR_NONE;
 }
+
+/* ---- through a proxy ---- */
+
+/* The name that a proxy is to resolve: the one shown, or the only one that the address is pinned
+ * to. NULL: it is not certain. */
+static const char *name_for_proxy(const struct tcp_flow *f)
+{
+    const char *names[2];
+    const struct admission *admission = &f->gw->admission;
+    if (f->flow.name != NULL) {
+        return f->flow.name;
+    }
+    return ln_pins_names(admission->pins, &f->flow.key.peer, f->gw->loop.now_ns, names, 2) == 1
+               ? names[0]
+               : NULL;
+}
+
+static int begin_handshake(struct tcp_flow *f, const ln_proxy *proxy)
+{
+    struct proxy_target target = {
+        .addr = f->flow.key.peer,
+        .name = proxy->resolve_remotely ? name_for_proxy(f) : NULL,
+        .port = f->flow.key.peer_port,
+    };
+    return proxy_handshake_new(proxy, &target, &f->proxy);
+}
+
+/* Sends what is due. Returns whether all of it went, or -errno. */
+static int say_to_proxy(struct tcp_flow *f)
+{
+    size_t len;
+    const uint8_t *data = proxy_handshake_output(f->proxy, &len);
+    ssize_t n = len == 0 ? 0 : host_socket_write(&f->host, data, len);
+    if (n < 0) {
+        return (int)n;
+    }
+    proxy_handshake_sent(f->proxy, (size_t)n);
+    return (size_t)n == len;
+}
+
+/* Goes on talking to the proxy. Returns 1 when the connection is through, 0 to wait for it, or
+ * -errno. */
+static int go_on_handshake(struct tcp_flow *f)
+{
+    uint8_t data[PROXY_ANSWER_MAX];
+    for (;;) {
+        size_t taken = 0;
+        int r = say_to_proxy(f);
+        if (r != 1) {
+            return r;
+        }
+        ssize_t n = host_socket_peek(&f->host, 0, data, sizeof(data), NULL);
+        if (n == -EAGAIN) {
+            return 0;
+        }
+        if (n <= 0) {
+            f->reason = "proxy_protocol"; /* it hung up */
+            return -EPROTO;
+        }
+        r = proxy_handshake_input(f->proxy, data, (size_t)n, &taken);
+        host_socket_discard(&f->host, taken);
+        if (r == -EPROTO) {
+            f->reason = proxy_handshake_fault(f->proxy);
+        }
+        if (r != 0 || taken == 0) {
+            return r;
+        }
+    }
+}
+
+/* ---- dialling ---- */
 
 /* The gateway's own address stands for the host's loopback, which can be reached in no other way.
  */
@@ -27,10 +106,17 @@ static int dial(struct tcp_flow *f)
     if (ln_addr_is_never(&addr)) {
         return -EACCES;
     }
+    const ln_proxy *proxy = &ln_policy_settings(f->gw->admission.policy)->proxy;
+    uint16_t port = f->flow.key.peer_port;
+    int r = 0;
     if (is_to_gateway(f)) {
         addr = f->second ? loopback6 : ln_addr_v4(INADDR_LOOPBACK);
+    } else if (proxy->kind != LN_PROXY_NONE) {
+        addr = f->gw->proxy;
+        port = proxy->endpoint.port;
+        r = begin_handshake(f, proxy);
     }
-    int r = host_socket_dial(&f->host, &addr, f->flow.key.peer_port);
+    r = r < 0 ? r : host_socket_dial(&f->host, &addr, port);
     if (r < 0) {
         return r;
     }
@@ -46,11 +132,26 @@ static int dial(struct tcp_flow *f)
     return r;
 }
 
+/* What the guest is to hear of a proxy that cannot be reached: nothing about its own peer. */
+static int through_proxy(const struct tcp_flow *f, int err)
+{
+    switch (-err) {
+    case ECONNREFUSED:
+    case ECONNRESET:
+    case EACCES:
+    case EPERM:
+    case ENETUNREACH:
+        return f->proxy != NULL ? -EPROTO : err;
+    default:
+        return err;
+    }
+}
+
 void tcp_dial(struct tcp_flow *f)
 {
     int r = dial(f);
     if (r < 0) {
-        tcp_flow_doom(f, r);
+        tcp_flow_doom(f, through_proxy(f, r));
     }
 }
 
@@ -99,6 +200,9 @@ static enum answer answer_of(int err, enum icmp_error *ret_icmp, const char **re
         *ret_icmp = ICMP_ERROR_PROHIBITED;
         *ret_reason = "prohibited";
         return ANSWER_ICMP;
+    case EPROTO: /* the proxy's fault */
+        *ret_reason = "proxy";
+        return ANSWER_ICMP;
     case ENETUNREACH:
         *ret_icmp = ICMP_ERROR_NET_UNREACHABLE;
         return ANSWER_ICMP;
@@ -124,7 +228,9 @@ void tcp_dial_failed(struct tcp_flow *f, int err)
         }
     }
     enum icmp_error icmp;
-    enum answer answer = answer_of(err, &icmp, &f->reason);
+    const char *reason;
+    enum answer answer = answer_of(err, &icmp, &reason);
+    f->reason = f->reason != NULL ? f->reason : reason;
     tcp_flow_tell_open(f); /* it was, as far as the policy goes */
     if (answer == ANSWER_NOTHING) {
         gateway_over_limit(f->gw, LIMIT_MACHINE);
@@ -144,13 +250,22 @@ bool tcp_dial_done(struct tcp_flow *f, uint32_t events)
         err = host_socket_error(&f->host);
     } else if ((events & EPOLLOUT) == 0) {
         return false;
-    } else if (is_to_gateway(f) && host_socket_is_its_own_peer(&f->host)) {
+    } else if ((is_to_gateway(f) || f->proxy != NULL) && host_socket_is_its_own_peer(&f->host)) {
         err = -ECONNREFUSED;
+    }
+    err = through_proxy(f, err);
+    if (err == 0 && f->proxy != NULL) {
+        int r = go_on_handshake(f);
+        if (r == 0) {
+            return false;
+        }
+        err = r < 0 ? r : 0;
     }
     if (err < 0) {
         tcp_dial_failed(f, err);
         return false;
     }
+    end_handshake(f);
     timer_cancel(&f->gw->loop.timers, &f->timer);
     f->far = FAR_CONNECTED;
     host_socket_connected(&f->host, tcp_flow_limits(f)->tcp_keepalive_ms / 1000,

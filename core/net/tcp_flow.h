@@ -16,29 +16,30 @@ struct tcp_flow {
     ln_gateway *gw;
     struct host_socket host;
     struct watch watch;
-    struct timer timer;        /* of dialling, or of the first flight */
-    struct first_bytes *first; /* what is kept of them; NULL: nothing */
-    uint64_t first_ns;         /* when the first flight began; 0: not yet */
-    struct throttled waits[2]; /* in gw->lanes */
-    struct tcp_flow *next;     /* in gw->tcp_ready */
-    uint32_t enlisted;         /* the turn in which it came there */
-    uint32_t turn;             /* in which `share` was given */
-    uint64_t counted_in;       /* bytes for the guest that were sent at least once */
-    uint32_t written;          /* the size of the last write: the guest may send large segments */
-    uint8_t share;             /* segments that may still be sent in that turn */
-    uint8_t far;               /* enum far_state */
-    bool ready : 1;            /* in gw->tcp_ready */
-    bool watching : 1;         /* the first bytes are still looked at */
-    bool passing : 1;          /* the guest's bytes may go to the host */
-    bool permitted : 1;        /* the pins allow it as long as no name shows */
-    bool certain : 1;          /* no name can change the verdict: it is looked for all the same */
-    bool told : 1;             /* flow_open was */
-    bool denied : 1;           /* flow_denied is due at the end */
-    bool finish_due : 1;       /* the guest's FIN is to follow what is kept */
-    bool second : 1;           /* of the two loopback addresses behind the gateway's own */
-    bool name_is_host : 1;     /* flow.name was an HTTP Host */
-    int doom;                  /* -errno that ends it, or its dialling, next turn; 0: none */
-    const char *reason;        /* of the end, where it is not the endpoint's; NULL */
+    struct timer timer;            /* of dialling, or of the first flight */
+    struct proxy_handshake *proxy; /* while it is dialled through a proxy; NULL: not */
+    struct first_bytes *first;     /* what is kept of them; NULL: nothing */
+    uint64_t first_ns;             /* when the first flight began; 0: not yet */
+    struct throttled waits[2];     /* in gw->lanes */
+    struct tcp_flow *next;         /* in gw->tcp_ready */
+    uint32_t enlisted;             /* the turn in which it came there */
+    uint32_t turn;                 /* in which `share` was given */
+    uint64_t counted_in;           /* bytes for the guest that were sent at least once */
+    uint32_t written;      /* the size of the last write: the guest may send large segments */
+    uint8_t share;         /* segments that may still be sent in that turn */
+    uint8_t far;           /* enum far_state */
+    bool ready : 1;        /* in gw->tcp_ready */
+    bool watching : 1;     /* the first bytes are still looked at */
+    bool passing : 1;      /* the guest's bytes may go to the host */
+    bool permitted : 1;    /* the pins allow it as long as no name shows */
+    bool certain : 1;      /* no name can change the verdict: it is looked for all the same */
+    bool told : 1;         /* flow_open was */
+    bool denied : 1;       /* flow_denied is due at the end */
+    bool finish_due : 1;   /* the guest's FIN is to follow what is kept */
+    bool second : 1;       /* of the two loopback addresses behind the gateway's own */
+    bool name_is_host : 1; /* flow.name was an HTTP Host */
+    int doom;              /* -errno that ends it, or its dialling, next turn; 0: none */
+    const char *reason;    /* of the end, where it is not the endpoint's; NULL */
 };
 
 static inline const ln_limits *tcp_flow_limits(const struct tcp_flow *f)

@@ -65,6 +65,7 @@ static const struct field fields[] = {
      .offset = offsetof(struct build, settings),
      .fields = byte_budget_fields,
      .n_fields = COUNT_OF(byte_budget_fields)},
+    {.key = "upstream_proxy", .read = read_upstream_proxy, .hidden = true},
     {.key = "secrets",
      .read = read_later,
      .offset = offsetof(struct build, secrets),
@@ -111,8 +112,17 @@ int plan_build(const struct ln_value *config, struct plan *plan, ln_problems *pr
     return 0;
 }
 
+static void wipe(const char *text)
+{
+    if (text != NULL) {
+        explicit_bzero((char *)(uintptr_t)text, strlen(text));
+    }
+}
+
 void plan_free(struct plan *plan)
 {
+    wipe(plan->settings.proxy.user);
+    wipe(plan->settings.proxy.password);
     for (size_t i = 0; i < plan->settings.n_secrets; i++) {
         const ln_secret *secret = &plan->settings.secrets[i];
         if (secret->from == LN_SECRET_VALUE && secret->source_len > 0) {

@@ -47,21 +47,24 @@ static bool cut_port(const char **at, size_t *len, uint16_t *port)
     return number >= 1 && number <= PORT_MAX;
 }
 
+bool read_endpoint(struct schema *schema, const struct place *place, const char *text, size_t len,
+                   const char *accepted, ln_endpoint *ret)
+{
+    if (len == 0 || !cut_port(&text, &len, &ret->port)) {
+        schema_wrong(schema, place, accepted, "its host or port is not well formed");
+        return false;
+    }
+    return ln_addr_parse(text, len, &ret->addr) == 0 ||
+           read_name_part(schema, place, text, len, accepted, &ret->host);
+}
+
 static void add_nameserver(struct schema *schema, const struct place *place, void *out)
 {
     struct endpoints *to = out;
-    if (!schema_text(schema, place, A_NAMESERVER)) {
-        return;
-    }
     ln_endpoint endpoint = {.port = DNS_PORT};
-    const char *host = place->value->string.data;
-    size_t len = place->value->string.len;
-    if (!cut_port(&host, &len, &endpoint.port)) {
-        schema_wrong(schema, place, A_NAMESERVER, "it is not a nameserver");
-        return;
-    }
-    bool is_addr = ln_addr_parse(host, len, &endpoint.addr) == 0;
-    if (is_addr || read_name_part(schema, place, host, len, A_NAMESERVER, &endpoint.host)) {
+    if (schema_text(schema, place, A_NAMESERVER) &&
+        read_endpoint(schema, place, place->value->string.data, place->value->string.len,
+                      A_NAMESERVER, &endpoint)) {
         to->endpoints[to->n++] = endpoint;
     }
 }

@@ -78,9 +78,15 @@ void read_pool(struct schema *schema, const struct place *place, const struct fi
 /* Of ln_settings. */
 extern const struct field rate_limit_fields[2], byte_budget_fields[2], geoip_fields[2];
 
-/* ---- plan_dns.c, plan_tls.c, plan_secrets.c ---- */
+/* ---- plan_dns.c, plan_tls.c, plan_secrets.c, plan_proxy.c ---- */
 
 void build_dns(struct build *build);
+/* "HOST", "HOST:PORT" or "[IPV6]:PORT", part of the value; ret->port stays where none is given. */
+bool read_endpoint(struct schema *schema, const struct place *place, const char *text, size_t len,
+                   const char *accepted, ln_endpoint *ret);
+/* A field reader; `out` is the struct build. */
+void read_upstream_proxy(struct schema *schema, const struct place *place,
+                         const struct field *field, void *out);
 void build_tls(struct build *build);
 void build_secrets(struct build *build);
 /* A string or a list of strings. */

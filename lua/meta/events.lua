@@ -57,7 +57,7 @@
 ---
 --- Why, as a stable word: rule, default, deny_domain, never, on_connect, on_dns, handler_error,
 --- rebind, budget; or how a flow ended:
---- done, idle, budget, refused, timeout, reset_by_guest, reset_by_peer, denied.
+--- done, idle, budget, proxy, proxy_auth, proxy_protocol, refused, timeout, reset_by_guest, reset_by_peer, denied.
 ---@field reason? string
 ---
 --- A sentence for people; of no stable form.

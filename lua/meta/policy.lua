@@ -130,6 +130,9 @@
 --- How many bytes in all; see *budget*. Default: any number.
 ---@field budget? lunette.Budget
 ---
+--- A proxy that the guest's TCP connections go through; see *upstream_proxy*. Default: none.
+---@field upstream_proxy? string|lunette.UpstreamProxy
+---
 --- Values that the guest uses without having them; see *secrets*. Default: none.
 ---@field secrets? lunette.Secret[]
 ---
@@ -463,6 +466,29 @@
 ---@class lunette.Budget
 ---@field egress? integer|string
 ---@field ingress? integer|string
+
+--- # upstream_proxy
+---
+--- All TCP connections of the guest that are allowed reach the network through this proxy, by SOCKS5 or HTTP CONNECT:
+--- `"socks5://HOST:PORT"`, `"http://USER:PASSWORD@HOST:PORT"`, percent-encoded where need be; or a table with `url`. The
+--- policy judges the real destination, before. Not through the proxy go DNS, UDP, ICMP, published ports, and the
+--- gateway's own address, which stands for the host's loopback. The proxy itself is not for the guest to reach. What a
+--- flow ends with when the proxy is at fault: `proxy` (it cannot be reached), `proxy_auth`, `proxy_protocol`.
+---
+--- ```lua
+--- return { policy = "public-only", upstream_proxy = "socks5://127.0.0.1:1080" }
+--- ```
+---@class lunette.UpstreamProxy
+---@field url string
+---
+--- "local": the proxy is given the address that the guest connects to. "remote": it is given the name that the client
+--- showed before, or the only one that the guest resolved to the address, and looks that up itself; where there is
+--- no such name, the address. What the name leads to there, rebind protection does not see. Default: "local".
+---
+--- ```lua
+--- return { policy = "public-only", upstream_proxy = { url = "http://proxy.example:3128", resolve = "remote" } }
+--- ```
+---@field resolve? "local"|"remote"
 
 --- # secrets
 ---

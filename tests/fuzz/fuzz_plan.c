@@ -41,6 +41,7 @@ static const char *const words[] = {
     "max_connections",
     "rate_limit",
     "budget",
+    "upstream_proxy",
     "secrets",
     "on_secret_violation",
     "trust_host_cas",

@@ -66,7 +66,7 @@ describe("the reference", function()
       port_bindings = "port_bindings = { { %s } }", rate_limit = "rate_limit = { %s }",
       ["rate_limit.egress, rate_limit.ingress"] = "rate_limit = { egress = { %s } }",
       ["rate_limit.egress.bandwidth, …"] = "rate_limit = { egress = { packets = { %s } } }",
-      budget = "budget = { %s }",
+      budget = "budget = { %s }", upstream_proxy = "upstream_proxy = { %s }",
       secrets = "secrets = { { %s } }", ["secrets[].inject"] = "secrets = { { inject = { %s } } }",
       ["dns.budget"] = "dns = { budget = { %s } }", geoip = "geoip = { %s }", limits = "limits = { %s }",
     } do

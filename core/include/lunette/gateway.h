@@ -53,17 +53,20 @@ typedef struct ln_files {
 } ln_files;
 
 typedef struct ln_config {
-    uint32_t size;           /* sizeof(ln_config) */
-    ln_policy *policy;       /* the gateway takes a reference of its own */
-    uint32_t slot;           /* 0-65535: which subnets of the policy's pools */
-    uint32_t mtu;            /* 1280-65520; 0: 1500 */
-    uint32_t offloads;       /* LN_OFFLOAD_* that send_frame understands */
-    const char *resolv_conf; /* where the host's nameservers stand; NULL: /etc/resolv.conf */
-    bool learn_names;        /* look for a name in the first bytes of every TCP flow, also where no
-                                verdict hangs on it: for events that tell names */
-    const char *data_dir;    /* where the interception CA is kept, and made on first use; NULL:
-                                $XDG_DATA_HOME/lunette, or ~/.local/share/lunette */
-    const ln_files *files;   /* borrowed for the gateway's life; NULL: the system's */
+    uint32_t size;              /* sizeof(ln_config) */
+    ln_policy *policy;          /* the gateway takes a reference of its own */
+    uint32_t slot;              /* 0-65535: which subnets of the policy's pools */
+    uint32_t mtu;               /* 1280-65520; 0: 1500 */
+    uint32_t offloads;          /* LN_OFFLOAD_* that send_frame understands */
+    const char *resolv_conf;    /* where the host's nameservers stand; NULL: /etc/resolv.conf */
+    const ln_endpoint *guarded; /* endpoints of this machine, by address, that the guest does not
+                                   reach whatever the policy allows, as of lunette's own services */
+    size_t n_guarded;           /* at most 4 */
+    bool learn_names;      /* look for a name in the first bytes of every TCP flow, also where no
+                              verdict hangs on it: for events that tell names */
+    const char *data_dir;  /* where the interception CA is kept, and made on first use; NULL:
+                              $XDG_DATA_HOME/lunette, or ~/.local/share/lunette */
+    const ln_files *files; /* borrowed for the gateway's life; NULL: the system's */
 } ln_config;
 
 typedef struct ln_gateway ln_gateway;

@@ -303,6 +303,16 @@ typedef struct ln_secret {
     const char *origin;    /* "secrets[1]" */
 } ln_secret;
 
+typedef enum ln_proxy_kind { LN_PROXY_NONE, LN_PROXY_SOCKS5, LN_PROXY_HTTP } ln_proxy_kind;
+
+/* Through which the guest's TCP connections reach the network. */
+typedef struct ln_proxy {
+    ln_proxy_kind kind; /* LN_PROXY_NONE: they go by themselves */
+    ln_endpoint endpoint;
+    const char *user, *password; /* both or neither (NULL); wiped when the policy is freed */
+    bool resolve_remotely; /* a name is passed on where it is certain which; else addresses only */
+} ln_proxy;
+
 typedef struct ln_settings {
     ln_action default_egress, default_ingress;
     bool deny_by_reject; /* deny_mode = "reject" */
@@ -324,6 +334,7 @@ typedef struct ln_settings {
     ln_bucket egress_bytes, egress_packets, ingress_bytes, ingress_packets;
     uint64_t egress_budget,
         ingress_budget; /* bytes of payload in a gateway's life; 0: any number */
+    ln_proxy proxy;
     ln_tls_settings tls;
     const ln_secret *secrets;
     size_t n_secrets;

@@ -140,7 +140,7 @@ static void test_mistakes_in_dns(void **state)
         {"{dns = {forward = {[\".a.b\"] = {}}}}", "dns.forward[\".a.b\"]",
          "the list of nameservers is empty", "a table"},
         {"{dns = {forward = {[\".a.b\"] = {\"1.2.3.4:0\"}}}}", "dns.forward[\".a.b\"][1]",
-         "it is not a nameserver", "\"1.2.3.4:0\""},
+         "its host or port is not well formed", "\"1.2.3.4:0\""},
         {"{dns = {forward = {[\".a.b\"] = {\"::1\"}, [\"*.a.b\"] = {\"::1\"}}}}", "dns.forward",
          "a.b is given twice, in different spellings", "a table"},
         {"{dns = {search = {\"a\", \"b\", \"c\", \"d\", \"e\", \"f\", \"g\"}}}", "dns.search",
@@ -226,6 +226,63 @@ static void test_pools_limits_and_rates(void **state)
     assert_true(s->trust_host_cas);
     assert_true(s->deny_by_reject);
     plan_free(&plan);
+}
+
+static void test_upstream_proxy(void **state)
+{
+    (void)state;
+    struct plan plan = plan_of("{upstream_proxy = \"socks5://127.0.0.1:1080\"}");
+    const ln_proxy *proxy = &plan.settings.proxy;
+    assert_int_equal(proxy->kind, LN_PROXY_SOCKS5);
+    assert_int_equal(ln_addr_to_v4(&proxy->endpoint.addr), 0x7f000001);
+    assert_int_equal(proxy->endpoint.port, 1080);
+    assert_null(proxy->endpoint.host);
+    assert_null(proxy->user);
+    assert_false(proxy->resolve_remotely);
+    plan_free(&plan);
+    plan = plan_of("{upstream_proxy = {url = \"http://a%40b:c:d%25@[::1]:3128/\","
+                   "resolve = \"remote\"}}");
+    assert_int_equal(proxy->kind, LN_PROXY_HTTP);
+    assert_int_equal(proxy->endpoint.addr.bytes[15], 1);
+    assert_string_equal(proxy->user, "a@b");
+    assert_string_equal(proxy->password, "c:d%");
+    assert_true(proxy->resolve_remotely);
+    plan_free(&plan);
+    plan = plan_of("{upstream_proxy = \"http://Proxy.example:8080\"}");
+    assert_string_equal(proxy->endpoint.host, "proxy.example");
+    plan_free(&plan);
+}
+
+static void test_mistakes_in_upstream_proxy_show_no_password(void **state)
+{
+    (void)state;
+    static const struct mistake mistakes[] = {
+        {"{upstream_proxy = 7}", "upstream_proxy", "it has the wrong type", "an integer"},
+        {"{upstream_proxy = {}}", "upstream_proxy.url", "it is missing", NULL},
+        {"{upstream_proxy = {url = \"socks5://h:1\", resolve = \"remotely\"}}",
+         "upstream_proxy.resolve", "unknown resolve (did you mean \"remote\"?)", "\"remotely\""},
+        {"{upstream_proxy = \"https://u:hush@h:1\"}", "upstream_proxy",
+         "it is not the URL of a proxy of these kinds", "a string"},
+        {"{upstream_proxy = \"socks5://u:hush@host.example\"}", "upstream_proxy",
+         "its port is missing", "a string"},
+        {"{upstream_proxy = \"socks5://u:hush@\"}", "upstream_proxy",
+         "its host or port is not well formed", "a string"},
+        {"{upstream_proxy = \"socks5://u:hush@host.example:0\"}", "upstream_proxy",
+         "its host or port is not well formed", "a string"},
+        {"{upstream_proxy = \"socks5://u:hush@h.example:1/path\"}", "upstream_proxy",
+         "its host or port is not well formed", "a string"},
+        {"{upstream_proxy = \"socks5://hush@h.example:1\"}", "upstream_proxy",
+         "it has a user, but no password", "a string"},
+        {"{upstream_proxy = \"socks5://u:@h.example:1\"}", "upstream_proxy",
+         "its user or password is not well formed", "a string"},
+        {"{upstream_proxy = \"socks5://u:hush%0@h.example:1\"}", "upstream_proxy",
+         "its user or password is not well formed", "a string"},
+        {"{upstream_proxy = \"socks5://u:hush%00@h.example:1\"}", "upstream_proxy",
+         "its user or password is not well formed", "a string"},
+        {"{upstream_proxy = \"http://u%3a:hush@h.example:1\"}", "upstream_proxy",
+         "a colon in the user is not for HTTP (RFC 7617)", "a string"},
+    };
+    ASSERT_MISTAKES(mistakes);
 }
 
 static void test_tls(void **state)
@@ -367,16 +424,16 @@ static void test_mistakes_in_settings(void **state)
          "99999999999"},
         {"{dns = {nameservers = \"1.1.1.1\"}}", "dns.nameservers", "it has the wrong type",
          "\"1.1.1.1\""},
-        {"{dns = {nameservers = {\"1.1.1.1:0\"}}}", "dns.nameservers[1]", "it is not a nameserver",
-         "\"1.1.1.1:0\""},
+        {"{dns = {nameservers = {\"1.1.1.1:0\"}}}", "dns.nameservers[1]",
+         "its host or port is not well formed", "\"1.1.1.1:0\""},
         {"{dns = {nameservers = {\"1.1.1.1:65536\"}}}", "dns.nameservers[1]",
-         "it is not a nameserver", "\"1.1.1.1:65536\""},
-        {"{dns = {nameservers = {\"1.1.1.1:\"}}}", "dns.nameservers[1]", "it is not a nameserver",
-         "\"1.1.1.1:\""},
-        {"{dns = {nameservers = {\"[::1\"}}}", "dns.nameservers[1]", "it is not a nameserver",
-         "\"[::1\""},
-        {"{dns = {nameservers = {\"[::1]5\"}}}", "dns.nameservers[1]", "it is not a nameserver",
-         "\"[::1]5\""},
+         "its host or port is not well formed", "\"1.1.1.1:65536\""},
+        {"{dns = {nameservers = {\"1.1.1.1:\"}}}", "dns.nameservers[1]",
+         "its host or port is not well formed", "\"1.1.1.1:\""},
+        {"{dns = {nameservers = {\"[::1\"}}}", "dns.nameservers[1]",
+         "its host or port is not well formed", "\"[::1\""},
+        {"{dns = {nameservers = {\"[::1]5\"}}}", "dns.nameservers[1]",
+         "its host or port is not well formed", "\"[::1]5\""},
         {"{dns = {nameservers = {\"1.1.1\"}}}", "dns.nameservers[1]",
          "neither an address nor a name: it ends in a number", "\"1.1.1\""},
         {"{dns = {nameservers = {\"dns..example\"}}}", "dns.nameservers[1]",
@@ -662,6 +719,8 @@ int main(void)
         cmocka_unit_test(test_mistakes_in_dns),
         cmocka_unit_test(test_published_ports),
         cmocka_unit_test(test_pools_limits_and_rates),
+        cmocka_unit_test(test_upstream_proxy),
+        cmocka_unit_test(test_mistakes_in_upstream_proxy_show_no_password),
         cmocka_unit_test(test_tls),
         cmocka_unit_test(test_secrets),
         cmocka_unit_test(test_the_sandbox_wide_violation_is_inherited),
