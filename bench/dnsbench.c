@@ -7,17 +7,13 @@
  *
  * KIND: hot (100 names over and over), cold (each name once), denied (d0.denied.example up to
  * d99999, over and over). Results are one line of JSON on stdout. */
-#include <arpa/inet.h>
-#include <errno.h>
 #include <poll.h>
 #include <stdbool.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/socket.h>
-#include <time.h>
 #include <unistd.h>
+
+#define PROGRAM "dnsbench"
+#include "common.h"
 
 enum {
     BATCH = 32,
@@ -28,28 +24,6 @@ enum {
     LOST_MS = 1000,
     SAMPLES_MAX = 4 << 20
 };
-
-static _Noreturn void fail(const char *what)
-{
-    fprintf(stderr, "dnsbench: %s: %s\n", what, strerror(errno));
-    exit(1);
-}
-
-static uint64_t now_ns(void)
-{
-    struct timespec ts;
-    clock_gettime(CLOCK_MONOTONIC, &ts);
-    return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
-}
-
-static struct sockaddr_in address_of(const char *text, const char *port)
-{
-    struct sockaddr_in addr = {.sin_family = AF_INET, .sin_port = htons((uint16_t)atoi(port))};
-    if (inet_pton(AF_INET, text, &addr.sin_addr) != 1) {
-        fail(text);
-    }
-    return addr;
-}
 
 static int udp_socket(void)
 {

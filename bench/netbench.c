@@ -5,49 +5,24 @@
  *   netbench serve ADDR PORT                   TCP echo, UDP counting, until killed
  *   netbench connect ADDR PORT THREADS SECONDS connect, one byte each way, close
  *   netbench latency ADDR PORT SECONDS         one byte each way on one connection
- *   netbench datagrams ADDR PORT SECONDS BYTES sent as fast as they go; what arrived is asked from
- * the server netbench hold ADDR PORT COUNT              opens COUNT connections, says "held", waits
- * for its stdin to end
+ *   netbench datagrams ADDR PORT SECONDS BYTES sent as fast as they go; the server tells what
+ *                                              arrived
+ *   netbench hold ADDR PORT COUNT              opens COUNT connections, says "held", waits for its
+ *                                              stdin to end
  *
  * Results are one line of JSON on stdout. */
-#include <arpa/inet.h>
-#include <errno.h>
 #include <netinet/tcp.h>
 #include <pthread.h>
 #include <stdbool.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/epoll.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
-#include <time.h>
 #include <unistd.h>
 
+#define PROGRAM "netbench"
+#include "common.h"
+
 enum { BATCH = 64, THREADS_MAX = 64 };
-
-static _Noreturn void fail(const char *what)
-{
-    fprintf(stderr, "netbench: %s: %s\n", what, strerror(errno));
-    exit(1);
-}
-
-static uint64_t now_ns(void)
-{
-    struct timespec ts;
-    clock_gettime(CLOCK_MONOTONIC, &ts);
-    return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
-}
-
-static struct sockaddr_in address_of(const char *text, const char *port)
-{
-    struct sockaddr_in addr = {.sin_family = AF_INET, .sin_port = htons((uint16_t)atoi(port))};
-    if (inet_pton(AF_INET, text, &addr.sin_addr) != 1) {
-        fail(text);
-    }
-    return addr;
-}
 
 static int dial(const struct sockaddr_in *addr)
 {
