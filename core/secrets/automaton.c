@@ -1,11 +1,15 @@
 /* A trie with failure links. Children are lists: nearly every node has one, and the root, which has
  * more, has a table.
  *
- * The filter looks at two bytes a time, those that would end a text's first `window` bytes: what
- * stands in no such place of any text moves the window on by all but one of its bytes. Bytes of
- * escapes, and line breaks inside base64, are none of a text as it is: the filter stops in front of
- * them where what they stand for may be part of a text. It is at most `window` - 1 bytes in front,
- * which is enough: a text with more in front of the escape was stopped at for these. */
+ * The filter in front goes by how texts begin. As a rule that is in few ways, since placeholders
+ * that were made up begin alike: then the pairs of bytes that they begin with are searched for,
+ * 16 places at a time. Else it looks at the two bytes that would end a text's first `window` bytes:
+ * what stands in no such place of any text moves the window on by all but one of its bytes.
+ *
+ * Bytes of escapes, and line breaks inside base64, are none of a text as it is: the filter stops in
+ * front of them where what they stand for may be part of a text. It stops a byte, or less than a
+ * window, in front, which is enough: a text with more in front of the escape was stopped at for
+ * these. */
 #include "secrets/automaton.h"
 
 #include <assert.h>
@@ -16,7 +20,7 @@
 #include "secrets/encode.h"
 #include "secrets/locked.h"
 
-enum { WINDOW_MAX = 8, WINDOW_MIN = 3, STRIP = 256, TEXT_MAX = 8 << 10 };
+enum { WINDOW_MAX = 8, WINDOW_MIN = 3, STRIP = 256, ESCAPE_LEN = 6, TEXT_MAX = 8 << 10 };
 
 /* ---- the trie ---- */
 
@@ -156,6 +160,21 @@ static void note_blocks(struct automaton *a, uint32_t node, uint8_t prefix[WINDO
     }
 }
 
+/* Notes the pairs of bytes that texts begin with; none where there are too many. */
+static void note_pairs(struct automaton *a)
+{
+    for (uint32_t c = a->nodes[0].child; c != 0; c = a->nodes[c].sibling) {
+        for (uint32_t d = a->nodes[c].child; d != 0; d = a->nodes[d].sibling) {
+            if (a->n_pairs == PAIRS_MAX) {
+                a->n_pairs = 0;
+                return;
+            }
+            a->pairs[a->n_pairs][0] = a->nodes[c].byte;
+            a->pairs[a->n_pairs++][1] = a->nodes[d].byte;
+        }
+    }
+}
+
 static void make_filter(struct automaton *a)
 {
     uint32_t shortest = WINDOW_MAX;
@@ -163,75 +182,164 @@ static void make_filter(struct automaton *a)
         shortest = a->patterns[i].len < shortest ? a->patterns[i].len : shortest;
     }
     a->window = shortest < WINDOW_MIN ? 0 : shortest;
-    if (a->window > 0) {
-        uint8_t prefix[WINDOW_MAX];
-        memset(a->shifts, (int)a->window - 1, sizeof(a->shifts));
-        note_blocks(a, 0, prefix);
-        explicit_bzero(prefix, sizeof(prefix));
+    if (a->window == 0) {
+        return;
+    }
+    uint8_t prefix[WINDOW_MAX];
+    memset(a->shifts, (int)a->window - 1, sizeof(a->shifts));
+    note_blocks(a, 0, prefix);
+    explicit_bzero(prefix, sizeof(prefix));
+    note_pairs(a);
+    for (unsigned c = 0; c < 256; c++) {
+        a->window_bytes[c] = a->n_pairs > 0 ? a->root[c] != 0 : a->bytes[c];
     }
 }
 
-/* Where a byte of an escape, or a line break, stands first in data[from .. to), or `to`. */
-static size_t find_special(const uint8_t *data, size_t from, size_t to)
+static bool is_special(uint8_t c)
 {
-    typedef uint8_t bytes16 __attribute__((vector_size(16)));
-    typedef uint64_t words2 __attribute__((vector_size(16)));
-    bytes16 percent, backslash, cr, lf;
-    memset(&percent, '%', sizeof(percent));
-    memset(&backslash, '\\', sizeof(backslash));
-    memset(&cr, '\r', sizeof(cr));
-    memset(&lf, '\n', sizeof(lf));
-    for (; from + sizeof(bytes16) <= to; from += sizeof(bytes16)) {
-        bytes16 at;
-        memcpy(&at, data + from, sizeof(at));
-        words2 found = (words2)((at == percent) | (at == backslash) | (at == cr) | (at == lf));
-        if ((found[0] | found[1]) != 0) {
-            break;
-        }
+    return c == '%' || c == '\\' || c == '\r' || c == '\n';
+}
+
+/* Whether an escape for `c`, or a line break, may be part of a text: it begins one, or what stands
+ * in front of it does, as far as a single byte can tell. */
+static bool may_be_part(const struct automaton *a, int c, const uint8_t *data, size_t at)
+{
+    while (at > 0 && (data[at - 1] == '\r' || data[at - 1] == '\n')) {
+        at--;
     }
-    while (from < to && data[from] != '%' && data[from] != '\\' && data[from] != '\r' &&
-           data[from] != '\n') {
-        from++;
+    bool behind = at > 0 && a->window_bytes[data[at - 1]];
+    return c == '\r' || c == '\n' ? behind : a->bytes[c] && (behind || a->root[c] != 0);
+}
+
+static bool percent_matters(const struct automaton *a, const uint8_t *data, size_t at)
+{
+    int high = hex_digit(data[at + 1]);
+    int low = hex_digit(data[at + 2]);
+    if (high < 0 || low < 0) {
+        return false;
     }
-    return from;
+    int c = high << 4 | low;
+    if (c != '%' || may_be_part(a, c, data, at)) {
+        return may_be_part(a, c, data, at);
+    }
+    /* Decoded once more. */
+    high = hex_digit(data[at + 3]);
+    low = hex_digit(data[at + 4]);
+    return data[at + 3] == '%' || data[at + 4] == '%' ||
+           (high >= 0 && low >= 0 && may_be_part(a, high << 4 | low, data, at));
+}
+
+static bool backslash_matters(const struct automaton *a, const uint8_t *data, size_t at)
+{
+    const uint8_t *p = data + at;
+    switch (p[1]) {
+    case '"':
+    case '\\':
+    case '/':
+        return may_be_part(a, p[1], data, at);
+    case 'n':
+    case 'r':
+        return may_be_part(a, '\n', data, at);
+    case 't':
+        return may_be_part(a, '\t', data, at);
+    case 'u':
+        return a->beyond_ascii || (p[2] == '0' && p[3] == '0');
+    default:
+        return false; /* \b and \f: no text has these */
+    }
 }
 
 /* Whether what a special byte stands for may be part of a text; also when that cannot be told yet.
  */
 static bool matters(const struct automaton *a, const uint8_t *data, size_t at, size_t len)
 {
-    if (at + 6 > len) {
+    if (at + ESCAPE_LEN > len) {
         return true;
     }
-    const uint8_t *p = data + at;
-    if (*p == '%') {
-        int high = hex_digit(p[1]);
-        int low = hex_digit(p[2]);
-        int c = high << 4 | low;
-        return high >= 0 && low >= 0 && (a->bytes[c] || c == '%' || c == '\r' || c == '\n');
+    return data[at] == '%'    ? percent_matters(a, data, at)
+           : data[at] == '\\' ? backslash_matters(a, data, at)
+                              : may_be_part(a, data[at], data, at);
+}
+
+typedef uint8_t bytes16 __attribute__((vector_size(16)));
+typedef uint64_t words2 __attribute__((vector_size(16)));
+
+static inline bytes16 sixteen(uint8_t c)
+{
+    bytes16 all;
+    memset(&all, c, sizeof(all));
+    return all;
+}
+
+static inline bytes16 load(const uint8_t *from)
+{
+    bytes16 bytes;
+    memcpy(&bytes, from, sizeof(bytes));
+    return bytes;
+}
+
+/* The first of the 16 bytes that is not 0; 16: all are. */
+static inline size_t first_set(bytes16 found)
+{
+    words2 words = (words2)found;
+    if ((words[0] | words[1]) == 0) {
+        return sizeof(found);
     }
-    if (*p == '\\') {
-        switch (p[1]) {
-        case '"':
-        case '\\':
-        case '/':
-            return a->bytes[p[1]];
-        case 'n':
-        case 'r':
-            return true;
-        case 't':
-            return a->bytes['\t'];
-        case 'u':
-            return p[2] == '0' && p[3] == '0' && p[4] < '8' ? true : a->beyond_ascii;
-        default:
-            return false; /* \b and \f: no text has these */
+#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+    return (size_t)(words[0] != 0 ? __builtin_ctzll(words[0]) / 8
+                                  : 8 + __builtin_ctzll(words[1]) / 8);
+#else
+    size_t i = 0;
+    while (found[i] == 0) {
+        i++;
+    }
+    return i;
+#endif
+}
+
+/* Where in data[from .. to) a special byte, or the first two of a text, stand first; `to`: nowhere.
+ * data[to] can be read where a text's two bytes are told apart. */
+static size_t find_stop(const struct automaton *a, const uint8_t *data, size_t from, size_t to)
+{
+    bytes16 first[PAIRS_MAX], second[PAIRS_MAX];
+    uint32_t n = a->n_pairs;
+    for (uint32_t i = 0; i < n; i++) {
+        first[i] = sixteen(a->pairs[i][0]);
+        second[i] = sixteen(a->pairs[i][1]);
+    }
+    for (; from + sizeof(bytes16) <= to; from += sizeof(bytes16)) {
+        bytes16 at = load(data + from);
+        bytes16 next = n == 0 ? at : load(data + from + 1);
+        bytes16 found = (bytes16)((at == sixteen('%')) | (at == sixteen('\\')) |
+                                  (at == sixteen('\r')) | (at == sixteen('\n')));
+        for (uint32_t i = 0; i < n; i++) {
+            found |= (bytes16)((at == first[i]) & (next == second[i]));
+        }
+        size_t where = first_set(found);
+        if (where < sizeof(found)) {
+            return from + where;
         }
     }
-    /* A line break: only behind what may be base64. */
-    while (at > 0 && (data[at - 1] == '\r' || data[at - 1] == '\n')) {
-        at--;
+    for (; from < to && !is_special(data[from]); from++) {
+        for (uint32_t i = 0; i < n; i++) {
+            if (data[from] == a->pairs[i][0] && data[from + 1] == a->pairs[i][1]) {
+                return from;
+            }
+        }
     }
-    return at == 0 || a->bytes[data[at - 1]];
+    return from;
+}
+
+/* Texts that begin with few different pairs of bytes: these are looked for. */
+static size_t skip_to_pair(const struct automaton *a, const uint8_t *data, size_t len)
+{
+    size_t to = len - 1; /* the last byte may be the first of a pair */
+    size_t at = find_stop(a, data, 0, to);
+    while (at < to && is_special(data[at]) && !matters(a, data, at, len)) {
+        at = find_stop(a, data, at + 1, to);
+    }
+    /* In front of an escape there may be one byte of a text. */
+    return at > 0 && is_special(data[at]) ? at - 1 : at;
 }
 
 /* Where a special byte that matters stands first from `from` on; where none does for STRIP bytes,
@@ -239,9 +347,9 @@ static bool matters(const struct automaton *a, const uint8_t *data, size_t at, s
 static size_t find_clear(const struct automaton *a, const uint8_t *data, size_t from, size_t len)
 {
     size_t to = len - from < STRIP ? len : from + STRIP;
-    size_t at = find_special(data, from, to);
+    size_t at = find_stop(a, data, from, to);
     while (at < to && !matters(a, data, at, len)) {
-        at = find_special(data, at + 1, to);
+        at = find_stop(a, data, at + 1, to);
     }
     return at;
 }
@@ -251,6 +359,9 @@ size_t automaton_skip(const struct automaton *automaton, const uint8_t *data, si
     size_t window = automaton->window;
     size_t clear = 0; /* in front of it is nothing that matters */
     size_t i = 0;
+    if (automaton->n_pairs > 0) {
+        return len < 2 ? 0 : skip_to_pair(automaton, data, len);
+    }
     while (window > 0 && i + window <= len) {
         if (clear < i + window) {
             clear = find_clear(automaton, data, clear > i ? clear : i, len);

@@ -1,5 +1,5 @@
 /* Many texts looked for at once (Aho and Corasick, 1975), with a filter in front that skips what
- * cannot begin one (after Wu and Manber, 1994).
+ * cannot begin one (also after Wu and Manber, 1994).
  *
  * Each text is looked for as it is and in base64, at each of its three alignments and in both
  * alphabets. Escapes are for secrets/readings.h. */
@@ -44,7 +44,7 @@ struct automaton_node {
     uint8_t byte;
 };
 
-enum { AUTOMATON_SHIFTS = 4096 };
+enum { AUTOMATON_SHIFTS = 4096, PAIRS_MAX = 8 };
 
 struct automaton {
     uint32_t refs;
@@ -55,7 +55,10 @@ struct automaton {
     uint32_t n_nodes, n_patterns;
     uint32_t longest; /* bytes */
     uint32_t window;  /* bytes that the filter looks at; 0: texts are too short for it */
-    bool bytes[256];  /* those of texts */
+    uint32_t n_pairs; /* the filter's other way, where not 0: how texts begin */
+    uint8_t pairs[PAIRS_MAX][2];
+    bool window_bytes[256]; /* those that the filter may have left behind of a text */
+    bool bytes[256];        /* those of texts */
     bool beyond_ascii;
     uint32_t root[256];
     uint8_t shifts[AUTOMATON_SHIFTS]; /* by two bytes: how far no text begins */
