@@ -4,15 +4,20 @@
  * or {"ok":false,"errors":[…]}, and where there is something to tell by one more:
  *
  *   stats         an object of counters
- *   flows         a list of objects: id, direction, protocol, guest, peer, state, …
+ *   flows [top=N] [FILTER]
+ *                 a list of objects: id, direction, protocol, guest, peer, state, …; flow_list.h
  *   pins          a list of objects: name, address, left_ms
  *   rules         a list of objects: rule, text, source, hits; rule 0 stands for the defaults
  *   reload        reads the policy again
  *   revoke NAME   forgets what a name was resolved to
- *   revoke ID     ends a flow */
+ *   revoke ID     ends a flow
+ *   events [KIND…]
+ *                 from now on, each event of these kinds (none named: all) as a line; the client
+ * asks nothing more */
 #ifndef LN_CLI_CONTROL_H
 #define LN_CLI_CONTROL_H
 
+#include "lunette/event.h"
 #include "net/loop.h"
 
 struct session;
@@ -30,6 +35,8 @@ struct control {
 int control_open(struct control *control, const char *path);
 /* Answers from now on, in the loop of the session's gateway. Returns 0 or -errno. */
 int control_start(struct control *control, struct session *session);
+/* Tells those who follow. From inside callbacks of the gateway, too. */
+void control_tell(struct control *control, const ln_event *event);
 /* Takes one that was never opened, with `fd` -1. */
 void control_close(struct control *control);
 

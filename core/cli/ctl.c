@@ -1,5 +1,6 @@
 /* `lunette ctl`: asks a running session, over the socket of its --control (control.h). */
 #include <errno.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -9,6 +10,7 @@
 #include <unistd.h>
 
 #include "cli/command.h"
+#include "cli/flow_list.h"
 #include "cli/options.h"
 
 enum { EXIT_REFUSED = 1, PATIENCE_S = 10 };
@@ -67,8 +69,9 @@ static void say_errors(const char *line)
     }
 }
 
-/* Passes the answer on: the data to stdout. Returns the exit status. */
-static int read_answer(int fd)
+/* Passes the answer on: the data to stdout, where it `follows` until lunette ends. Returns the exit
+ * status. */
+static int read_answer(int fd, bool follows)
 {
     FILE *in = fdopen(fd, "r");
     char *line = NULL;
@@ -79,9 +82,12 @@ static int read_answer(int fd)
     } else if (strcmp(line, "{\"ok\":true}\n") != 0) {
         say_errors(line);
     } else {
+        struct timeval for_ever = {0};
+        if (follows) {
+            (void)setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &for_ever, sizeof(for_ever));
+        }
         status = 0;
-        while (getline(&line, &room, in) >= 0) {
-            fputs(line, stdout);
+        while (getline(&line, &room, in) >= 0 && fputs(line, stdout) >= 0 && fflush(stdout) == 0) {
         }
     }
     free(line);
@@ -107,31 +113,65 @@ static int ask(const char *path, size_t count, char *const *words)
         close(fd);
         return EXIT_REFUSED;
     }
-    return read_answer(fd);
+    return read_answer(fd, strcmp(words[0], "events") == 0);
+}
+
+/* What a verb takes besides. */
+static const struct verb {
+    const char *name;
+    size_t least, most; /* arguments */
+} verbs[] = {
+    {"stats", 0, 0},  {"flows", 0, 1},  {"pins", 0, 0},    {"rules", 0, 0},
+    {"reload", 0, 0}, {"revoke", 1, 1}, {"events", 0, 16},
+};
+
+static bool is_verb(const char *name, size_t n_arguments)
+{
+    for (size_t i = 0; i < sizeof(verbs) / sizeof(verbs[0]); i++) {
+        if (strcmp(verbs[i].name, name) == 0) {
+            return n_arguments >= verbs[i].least && n_arguments <= verbs[i].most;
+        }
+    }
+    return false;
+}
+
+/* `flows --top N [FILTER]` is asked as "flows top=N [FILTER]". */
+static int ask_top(const char *path, const char *top, char *const *words, size_t count)
+{
+    char text[16];
+    uint32_t number;
+    if (strcmp(words[0], "flows") != 0) {
+        return command_usage_error(&command_ctl, "--top is only for flows");
+    }
+    if (options_number(top, 1, FLOW_TOP_MAX, &number) < 0) {
+        return command_usage_error(&command_ctl, "--top: found '%s'; accepted: 1 to %u", top,
+                                   FLOW_TOP_MAX);
+    }
+    snprintf(text, sizeof(text), "top=%" PRIu32, number);
+    char *all[] = {words[0], text, count > 1 ? words[1] : NULL};
+    return ask(path, count + 1, all);
 }
 
 static int ctl_main(int argc, char **argv)
 {
-    const char *path = NULL;
-    const struct option_spec specs[] = {{.name = "control", .value = &path}};
-    static const char *const verbs[] = {"stats", "flows", "pins", "rules", "reload", "revoke"};
+    const char *path = NULL, *top = NULL;
+    const struct option_spec specs[] = {{.name = "control", .value = &path},
+                                        {.name = "top", .value = &top}};
     size_t count;
     (void)argc;
-    int status = options_parse(&command_ctl, specs, 1, argv, &count);
+    int status = options_parse(&command_ctl, specs, 2, argv, &count);
     if (status != OPTIONS_GO_ON) {
         return status;
     }
     if (path == NULL) {
         return command_usage_error(&command_ctl, "--control PATH is missing");
     }
-    for (size_t i = 0; count > 0 && i < sizeof(verbs) / sizeof(verbs[0]); i++) {
-        bool revoke = strcmp(argv[0], "revoke") == 0;
-        if (strcmp(argv[0], verbs[i]) == 0 && count == (revoke ? 2 : 1)) {
-            return ask(path, count, argv);
-        }
+    if (count == 0 || !is_verb(argv[0], count - 1)) {
+        return command_usage_error(
+            &command_ctl, "accepted: stats, flows [--top N] [FILTER], pins, rules, reload, "
+                          "revoke NAME, revoke ID, events [KIND]...");
     }
-    return command_usage_error(&command_ctl, "accepted: stats, flows, pins, rules, reload, revoke "
-                                             "NAME, revoke ID");
+    return top != NULL ? ask_top(path, top, argv, count) : ask(path, count, argv);
 }
 
 const struct command command_ctl = {
@@ -142,13 +182,22 @@ const struct command command_ctl = {
         "PATH is what `lunette run` or `lunette serve` was given as --control.\n"
         "\n"
         "  stats        counters, as a JSON object\n"
-        "  flows        the flows there are now, as a JSON list\n"
+        "  flows [FILTER]\n"
+        "               the flows there are now, as a JSON list; FILTER is a port, an address, a\n"
+        "               network, a name that was shown or resolved, or a suffix: .example.com\n"
+        "  flows --top N [FILTER]\n"
+        "               the N of them with the most bytes, the largest first; at most 100\n"
         "  pins         which names the guest has resolved to which addresses, likewise\n"
         "  rules        the rules in force and how often each has decided, likewise\n"
         "  reload       read the policy again; flows that it denies are reset. A bad policy\n"
         "               changes nothing\n"
         "  revoke NAME  forget what NAME was resolved to; flows that only it allowed are reset\n"
         "  revoke ID    reset a flow, by its id in `flows`\n"
+        "  events [KIND]...\n"
+        "               what happens from now on, as JSON Lines, until lunette ends or this is\n"
+        "               interrupted; KIND: only these (`lunette help events` has them). What is "
+        "not\n"
+        "               read in time is lost, and `lost` of the next event tells how many\n"
         "  -h, --help   print this\n"
         "\n"
         "Exit status: 0 done, 1 refused or nobody there, 2 for wrong arguments.\n",
