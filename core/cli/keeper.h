@@ -8,7 +8,7 @@
 
 #include "luabind/file.h"
 
-enum { KEEPER_SOCKETS_MAX = 2 };
+enum { KEEPER_SOCKETS_MAX = 3 };
 
 struct keeper {
     int socket; /* -1: not started */

@@ -271,7 +271,8 @@ static int run_guest(struct run *run)
         return end_guest(run);
     }
     session_raise_limits();
-    if (run->session.control_path != NULL && session_start_keeper(&run->session, NULL) < 0) {
+    if ((run->session.control_path != NULL || run->session.metrics.by_path) &&
+        session_start_keeper(&run->session, NULL) < 0) {
         return end_guest(run);
     }
     int status = make_gateway(run);
@@ -338,7 +339,13 @@ const struct command command_run = {
         "  --control PATH   be asked and told by `lunette ctl` at this UNIX socket, which CMD "
         "does\n"
         "                   not see; what `ctl reload` reads again is not to be CMD's to write\n"
-        "  --slot N         which subnets of the policy's pools to take, 0 to 65535 (default 0)\n"
+        "  --metrics ADDR   counters for Prometheus over HTTP, at PORT of 127.0.0.1, IP:PORT,\n"
+        "                   [IPV6]:PORT, or a UNIX socket (a path with a slash), as /metrics; the\n"
+        "                   guest is not let there\n"
+        "  --slot N|auto    which subnets of the policy's pools to take, 0 to 65535 (default 0);\n"
+        "                   auto: the first from 1 up that no other lunette of this user has, nor\n"
+        "                   an address of this machine (/run/lunette, $XDG_RUNTIME_DIR/lunette or\n"
+        "                   /tmp/lunette-UID holds the locks)\n"
         "  --mtu N          of the guest's interface, 1280 to 65520 bytes (default 1500)\n"
         "  -v, --verbose    say what is set up and hidden, and at the end what was counted\n"
         "  -h, --help       print this\n"

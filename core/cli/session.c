@@ -15,6 +15,7 @@
 #include "cli/command.h"
 #include "cli/confine.h"
 #include "cli/guest.h"
+#include "cli/slot.h"
 #include "luabind/load.h"
 #include "net/gateway.h"
 
@@ -36,7 +37,13 @@ static int take_number(const struct session *session, const char *name, const ch
 static int take_slot(void *user, const char *value)
 {
     struct session *session = user;
-    return take_number(session, "--slot", value, 0, SLOT_MAX, &session->slot);
+    session->slot_auto = strcmp(value, "auto") == 0;
+    session->slot_chosen = !session->slot_auto;
+    if (!session->slot_auto && options_number(value, 0, SLOT_MAX, &session->slot) < 0) {
+        return command_usage_error(
+            session->command, "--slot: found '%s'; accepted: 0 to %d, or auto", value, SLOT_MAX);
+    }
+    return 0;
 }
 
 static int take_mtu(void *user, const char *value)
@@ -49,7 +56,9 @@ struct session session_of(const struct command *command)
 {
     return (struct session){.command = command,
                             .mtu = MTU_DEFAULT,
+                            .slot_fd = -1,
                             .keeper.socket = -1,
+                            .metrics.fd = -1,
                             .observation.fd = -1,
                             .control.fd = -1};
 }
@@ -63,6 +72,7 @@ void session_options(struct session *session, struct option_spec specs[SESSION_O
         {.name = "mtu", .take = take_mtu, .user = session},
         {.name = "verbose", .letter = 'v', .flag = &session->verbose},
         {.name = "control", .value = &session->control_path},
+        {.name = "metrics", .value = &session->metrics_address},
         {.name = "observe",
          .flag = &session->observation.wanted,
          .value = &session->observation.path},
@@ -143,6 +153,15 @@ int session_open_outputs(struct session *session, int dash_fd, struct hide *hide
             (void)hide_cover(hide, session->control_path);
         }
     }
+    if (session->metrics_address != NULL) {
+        int r = metrics_open(&session->metrics, session->metrics_address);
+        if (r < 0) {
+            return r;
+        }
+        if (hide != NULL && session->metrics.by_path) {
+            (void)hide_cover(hide, session->metrics_address);
+        }
+    }
     if (session->events != NULL) {
         int fd = strcmp(session->events, "-") == 0 ? fcntl(dash_fd, F_DUPFD_CLOEXEC, 3)
                                                    : open_output(hide, session->events);
@@ -165,10 +184,14 @@ int session_open_outputs(struct session *session, int dash_fd, struct hide *hide
 
 int session_start_keeper(struct session *session, const char *socket)
 {
-    const char *sockets[KEEPER_SOCKETS_MAX] = {session->control_path, socket};
-    if (sockets[0] == NULL) {
-        sockets[0] = socket;
-        sockets[1] = NULL;
+    const char *all[] = {session->control_path,
+                         session->metrics.by_path ? session->metrics_address : NULL, socket};
+    const char *sockets[KEEPER_SOCKETS_MAX] = {0};
+    size_t n = 0;
+    for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++) {
+        if (all[i] != NULL) {
+            sockets[n++] = all[i];
+        }
     }
     return session_failed(keeper_start(&session->keeper, session->policy, sockets),
                           "start the keeper of files");
@@ -194,22 +217,63 @@ static int on_event(void *user, const ln_event *event)
     if (session->observation.observer != NULL) {
         observer_take(session->observation.observer, event);
     }
+    control_tell(&session->control, event);
     return event_log_put(&session->log, event);
+}
+
+/* Settles on a slot. Returns 0, or -errno after saying what is wrong. */
+static int take_slot_of(struct session *session, const ln_settings *settings)
+{
+    ln_error error;
+    int r = 0;
+    if (!session->slot_auto && !session->slot_chosen) {
+        return 0;
+    }
+    int dir = slot_open_dir(&error);
+    if (dir < 0 && session->slot_auto) {
+        command_say("%s", error.message);
+        return dir;
+    }
+    if (session->slot_auto) {
+        r = session->slot_fd = slot_take(dir, settings, &session->slot, &error);
+        if (r < 0) {
+            command_say("%s", error.message);
+        }
+    } else if (dir >= 0) { /* without a directory, nobody takes slots by themselves */
+        session->slot_fd = slot_share(dir, session->slot);
+        if (session->slot_fd == -EWOULDBLOCK) {
+            command_say("--slot %" PRIu32 ": another lunette has taken it by --slot auto",
+                        session->slot);
+            r = -EADDRINUSE;
+        }
+    }
+    if (dir >= 0) {
+        close(dir);
+    }
+    return r < 0 ? r : 0;
 }
 
 static int make_gateway(struct session *session, uint32_t offloads, ln_policy *policy)
 {
+    int r = take_slot_of(session, ln_policy_settings(policy));
+    if (r < 0) {
+        return r;
+    }
+    bool guards = session->metrics.fd >= 0 && !session->metrics.by_path;
     ln_config config = {.size = sizeof(config),
                         .policy = policy,
                         .slot = session->slot,
                         .mtu = session->mtu,
                         .offloads = offloads,
+                        .guarded = &session->metrics.endpoint,
+                        .n_guarded = guards,
                         .learn_names = session->observation.wanted};
-    bool listens = session->log.sink != NULL || session->observation.wanted;
+    bool listens =
+        session->log.sink != NULL || session->observation.wanted || session->control_path != NULL;
     ln_host host = {
         .size = sizeof(host), .send_frame = send_frame, .on_event = listens ? on_event : NULL};
     ln_error error;
-    int r = ln_gateway_new(&config, &host, session, &session->gateway, &error);
+    r = ln_gateway_new(&config, &host, session, &session->gateway, &error);
     if (r < 0) {
         command_say("%s: %s", session->policy, error.message);
     }
@@ -237,7 +301,8 @@ int session_start(struct session *session, struct transport *link)
     struct pcapng *pcap = session->pcap.sink == NULL ? NULL : &session->pcap;
     session->link = link;
     int r = session_failed(transport_start(link, session->gateway, pcap), "read frames");
-    return r < 0 ? r : session_failed(control_start(&session->control, session), "listen");
+    r = r < 0 ? r : session_failed(control_start(&session->control, session), "listen");
+    return r < 0 ? r : session_failed(metrics_start(&session->metrics, session), "listen");
 }
 
 int session_confine(struct session *session, bool with_files, int terminal_fd)
@@ -311,10 +376,14 @@ int session_end(struct session *session)
         say_stats(session);
     }
     control_close(&session->control);
+    metrics_close(&session->metrics);
     session->gateway = ln_gateway_free(session->gateway);
     event_log_close(&session->log);
     int r = observation_end(&session->observation, session->policy);
     pcapng_close(&session->pcap);
     keeper_stop(&session->keeper);
+    if (session->slot_fd >= 0) {
+        close(session->slot_fd);
+    }
     return r;
 }

@@ -8,18 +8,21 @@
 #include "cli/event_log.h"
 #include "cli/hide.h"
 #include "cli/keeper.h"
+#include "cli/metrics.h"
 #include "cli/observation.h"
 #include "cli/options.h"
 #include "cli/pcapng.h"
 #include "cli/transport.h"
 
-#define SESSION_OPTIONS 9 /* how many session_options() fills */
+#define SESSION_OPTIONS 10 /* how many session_options() fills */
 
 struct session {
     const struct command *command;
     const char *policy; /* a path, or the name of a preset */
-    const char *events, *capture, *control_path;
+    const char *events, *capture, *control_path, *metrics_address;
     uint32_t slot, mtu;
+    bool slot_chosen, slot_auto; /* --slot N, --slot auto */
+    int slot_fd;                 /* holds the slot; -1: nothing does */
     bool verbose;
 
     ln_gateway *gateway;
@@ -29,11 +32,13 @@ struct session {
     struct observation observation;
     struct keeper keeper;
     struct control control;
+    struct metrics metrics;
 };
 
 /* `command` for usage errors. */
 struct session session_of(const struct command *command);
-/* The options --events, --pcap, --slot, --mtu, --verbose, --control and those of --observe. */
+/* The options --events, --pcap, --slot, --mtu, --verbose, --control, --metrics and those of
+ * --observe. */
 void session_options(struct session *session, struct option_spec specs[SESSION_OPTIONS]);
 /* Whether they fit together: 0, or the exit status after saying what does not. */
 int session_check_options(const struct session *session);
@@ -43,12 +48,12 @@ int session_check_options(const struct session *session);
 int session_open_standard(void);
 /* As many descriptors as this process may have. A child inherits that. */
 void session_raise_limits(void);
-/* Opens what --events, --pcap and --observe name, and binds the socket of --control; "-" is a copy
- * of `dash_fd`. Regular files are added to `hide` (may be NULL), for the logged must not edit the
- * log. Returns 0 or -errno. */
+/* Opens what --events, --pcap and --observe name, and binds the sockets of --control and --metrics;
+ * "-" is a copy of `dash_fd`. Regular files are added to `hide` (may be NULL), for the logged must
+ * not edit the log. Returns 0 or -errno. */
 int session_open_outputs(struct session *session, int dash_fd, struct hide *hide);
-/* Starts the keeper of files (keeper.h), which removes the sockets at the end: that of --control
- * and `socket` (NULL: none). Returns 0 or -errno. */
+/* Starts the keeper of files (keeper.h), which removes the sockets at the end: those of --control
+ * and --metrics, and `socket` (NULL: none). Returns 0 or -errno. */
 int session_start_keeper(struct session *session, const char *socket);
 /* Loads the policy, by way of `opener` where that is not NULL, and makes the gateway, for a link
  * that takes these LN_OFFLOAD_*. Returns 0 and a reference to the policy in *ret_policy, or the

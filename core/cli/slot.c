@@ -95,9 +95,9 @@ static int lock(int dir, uint32_t slot, int how)
     snprintf(name, sizeof(name), "slot-%u", (unsigned)slot);
     int fd = openat(dir, name, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0600);
     if (fd < 0) {
-        /* In a shared directory, another user's. */
-        return errno == EACCES || errno == EPERM || errno == ELOOP || errno == ENXIO ? -EWOULDBLOCK
-                                                                                     : -errno;
+        bool others = errno == EACCES || errno == EPERM || errno == ELOOP || errno == EISDIR ||
+                      errno == ENXIO; /* in a shared directory, whatever it is */
+        return others ? -EWOULDBLOCK : -errno;
     }
     int r = fstat(fd, &st) != 0 || !S_ISREG(st.st_mode) ? -EWOULDBLOCK
             : flock(fd, how | LOCK_NB) != 0             ? -errno

@@ -562,6 +562,11 @@ size_t ln_pins_names(const ln_pins *pins, const ln_addr *addr, uint64_t now_ns, 
     return n;
 }
 
+size_t ln_pins_count(const ln_pins *pins)
+{
+    return pins->names.count;
+}
+
 void ln_pins_each(const ln_pins *pins, uint64_t now_ns,
                   void (*visit)(void *user, const char *name, const ln_addr *addr,
                                 uint64_t expires_ns),

@@ -8,6 +8,7 @@ Nothing of the machine is touched but a temporary directory. Needs user namespac
 import contextlib
 import json
 import os
+import select
 import signal
 import socket
 import struct
@@ -48,6 +49,21 @@ def udp(dst, dst_port, payload, src_port=40000):
     return GATEWAY_MAC + GUEST_MAC + b"\x08\0" + ip + header + payload
 
 
+def syn(dst, dst_port, src_port=40000):
+    tcp = struct.pack(">HHIIBBHHH", src_port, dst_port, 1, 0, 0x50, 2, 65535, 0, 0)
+    pseudo = GUEST + dst + struct.pack(">BBH", 0, 6, len(tcp))
+    tcp = tcp[:16] + struct.pack(">H", checksum(pseudo + tcp)) + tcp[18:]
+    ip = struct.pack(">BBHHHBBH4s4s", 0x45, 0, 20 + len(tcp), 1, 0, 64, 6, 0, GUEST, dst)
+    ip = ip[:10] + struct.pack(">H", checksum(ip)) + ip[12:]
+    return GATEWAY_MAC + GUEST_MAC + b"\x08\0" + ip + tcp
+
+
+def free_port():
+    with contextlib.closing(socket.socket()) as sock:
+        sock.bind(("127.0.0.1", 0))
+        return sock.getsockname()[1]
+
+
 class Stream:
     """A guest behind a stream socket."""
 
@@ -86,11 +102,11 @@ class Served(unittest.TestCase):
             file.write(text)
         return self.at(name)
 
-    def serve(self, *args, pass_fds=(), env=None, policy=None):
+    def serve(self, *args, pass_fds=(), env=None, policy=None, before=()):
         """Starts lunette, and waits until it is ready."""
         ready, tell = os.pipe()
         process = subprocess.Popen(
-            [LUNETTE, "serve", "--ready-fd", str(tell), "--events", self.at("events"), *args,
+            [*before, LUNETTE, "serve", "--ready-fd", str(tell), "--events", self.at("events"), *args,
              policy or self.policy],
             pass_fds=(tell, *pass_fds), env=env, stderr=subprocess.PIPE, text=True)
         os.close(tell)
@@ -337,6 +353,238 @@ class Served(unittest.TestCase):
             capture_output=True, text=True)
         self.assertNotIn(run.returncode, (0, 2, 125), run.stderr)
         self.assertFalse(os.path.exists(self.control))
+
+    def test_flows_are_found_and_ranked(self):
+        self.serve("--stream", self.path, "--control", self.control)
+        guest, ports = self.dial(), []
+        for size in (10, 300, 20):
+            server = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+            self.addCleanup(server.close)
+            server.bind(("127.0.0.1", 0))
+            server.settimeout(5)
+            ports.append(server.getsockname()[1])
+            guest.send(udp(GATEWAY, ports[-1], b"x" * size))
+            server.recv(1000)
+
+        def found(*words):
+            flows = self.ctl("flows", *words)
+            self.assertEqual(flows.returncode, 0, flows.stderr)
+            return [flow["peer_port"] for flow in json.loads(flows.stdout)]
+        self.assertCountEqual(found(), ports)
+        self.assertEqual(found("--top", "2"), [ports[1], ports[2]])
+        self.assertEqual(found(str(ports[0])), [ports[0]])
+        self.assertEqual(found("--top", "9", str(ports[0])), [ports[0]])
+        self.assertCountEqual(found("172.16.0.1"), ports)
+        self.assertCountEqual(found("172.16.0.0/12"), ports)
+        self.assertEqual(found("10.0.0.0/8"), [])
+        self.assertEqual(found("api.example.com"), [])
+        self.assertEqual(self.ctl("flows", "a b").returncode, 1)
+        self.assertEqual(self.ctl("flows", "--top", "101").returncode, 2)
+        self.assertEqual(self.ctl("pins", "--top", "1").returncode, 2)
+
+    # ---- following events ----
+
+    def follow(self, *kinds):
+        process = subprocess.Popen([LUNETTE, "ctl", "--control", self.control, "events", *kinds],
+                                   stdout=subprocess.PIPE, text=True)
+        self.addCleanup(process.stdout.close)
+        self.addCleanup(self.end, process)
+        return process
+
+    def follow_raw(self, request=b"events\n"):
+        """Follows, and has seen the answer; reads no more by itself."""
+        sock = socket.socket(socket.AF_UNIX)
+        self.addCleanup(sock.close)
+        sock.settimeout(5)
+        sock.connect(self.control)
+        sock.sendall(request)
+        answer = b""
+        while not answer.endswith(b"\n"):
+            answer += sock.recv(1)
+        return sock, json.loads(answer)
+
+    def test_events_are_followed_by_kind_until_the_end(self):
+        process = self.serve("--stream", self.path, "--control", self.control)
+        sock, answer = self.follow_raw(b"events flow_denied reload\n")
+        self.assertEqual(answer, {"ok": True})
+        guest = self.dial()
+        guest.send(udp(b"\x0a\0\0\1", 9, b"x"))  # denied
+        guest.send(udp(GATEWAY, 9, b"x"))  # allowed: not of these kinds
+        self.expect_event(kind="flow_open")
+        process.send_signal(signal.SIGHUP)
+        lines = sock.makefile()
+        self.assertEqual([json.loads(lines.readline())["kind"] for _ in range(2)],
+                         ["flow_denied", "reload"])
+        ctl = self.follow("reload")
+        for _ in range(100):  # until it follows
+            process.send_signal(signal.SIGHUP)
+            if select.select([ctl.stdout], [], [], 0.1)[0]:
+                break
+        self.assertEqual(json.loads(ctl.stdout.readline())["kind"], "reload")
+        self.end(process)
+        self.assertEqual(ctl.wait(timeout=5), 0)
+        self.assertEqual(self.follow_kinds("nonsense"), 1)
+
+    def follow_kinds(self, *kinds):
+        return self.ctl("events", *kinds).returncode
+
+    def test_slow_follower_loses_events_and_is_told_how_many(self):
+        self.serve("--stream", self.path, "--control", self.control)
+        sock, _ = self.follow_raw(b"events flow_denied\n")
+        guest = self.dial()
+        for i in range(6000):
+            guest.send(udp(b"\x0a\0\0\1", 9, b"x", src_port=1024 + i))
+        self.expect_event(kind="flow_denied", src_port=1024 + 5999)
+        text = b""
+        while select.select([sock], [], [], 0.5)[0]:
+            text += sock.recv(65536)
+        guest.send(udp(b"\x0a\0\0\1", 9, b"x", src_port=9999))
+        while b'"src_port":9999' not in text or not text.endswith(b"\n"):
+            text += sock.recv(65536)
+        events = [json.loads(line) for line in text.splitlines()]
+        lost = sum(event.get("lost", 0) for event in events)
+        self.assertGreater(lost, 0)
+        self.assertEqual(len(events) + lost, 6001)
+
+    def test_followers_that_hang_up_make_room(self):
+        self.serve("--stream", self.path, "--control", self.control)
+        for _ in range(3):
+            followers = [self.follow_raw()[0] for _ in range(4)]
+            self.assertEqual(self.follow_raw()[1]["ok"], False)
+            for idle in range(10):
+                client = socket.socket(socket.AF_UNIX)
+                self.addCleanup(client.close)
+                client.connect(self.control)
+            self.assertEqual(self.ctl("stats").returncode, 0)
+            for follower in followers:
+                follower.close()
+
+    # ---- metrics ----
+
+    def scrape(self, address, request=b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n"):
+        sock = socket.socket(socket.AF_UNIX if isinstance(address, str) else socket.AF_INET)
+        with contextlib.closing(sock):
+            sock.settimeout(10)
+            sock.connect(address)
+            sock.sendall(request)
+            answer = b""
+            while True:
+                more = sock.recv(65536)
+                if not more:
+                    return answer.decode()
+                answer += more
+
+    def test_metrics_are_served_and_well_formed(self):
+        port = free_port()
+        self.serve("--stream", self.path, "--metrics", str(port))
+        guest = self.dial()
+        guest.send(udp(b"\x0a\0\0\1", 9, b"x"))
+        self.expect_event(kind="flow_denied")
+        head, _, body = self.scrape(("127.0.0.1", port)).partition("\r\n\r\n")
+        self.assertIn("HTTP/1.1 200 OK\r\n", head)
+        self.assertIn("\r\nContent-Length: %d" % len(body), head)
+        typed, values = set(), {}
+        for line in body.splitlines():
+            if line.startswith("# TYPE "):
+                typed.add(line.split()[2])
+            elif not line.startswith("#"):
+                self.assertRegex(line, r'^lunette_[a-z_]+(\{([a-z]+="[^"]*",?)*\})? \d+$')
+                name, value = line.rsplit(" ", 1)
+                self.assertIn(name.split("{")[0], typed)
+                self.assertNotIn(name, values)
+                values[name] = int(value)
+        self.assertEqual(values["lunette_flows_denied_total"], 1)
+        self.assertEqual(values['lunette_events_total{kind="flow_denied"}'], 1)
+        self.assertEqual(values['lunette_rule_hits_total{rule="0",source=""}'], 1)
+        self.assertEqual(values['lunette_drops_total{reason="policy"}'], 1)
+        self.assertIn('lunette_rule_hits_total{rule="1",source="%s:1"}' % self.policy, values)
+
+    def test_metrics_answer_strictly(self):
+        self.serve("--stream", self.path, "--metrics", self.at("metrics"))
+        path = self.at("metrics")
+        self.assertEqual(os.stat(path).st_mode & 0o777, 0o600)
+        for request, status in (
+                (b"GET /metrics HTTP/1.1\r\n\r\n", "200"), (b"HEAD /metrics HTTP/1.0\r\n\r\n", "200"),
+                (b"GET /metrics?x=1 HTTP/1.1\r\n\r\n", "200"), (b"GET / HTTP/1.1\r\n\r\n", "404"),
+                (b"GET /metricsx HTTP/1.1\r\n\r\n", "404"), (b"POST /metrics HTTP/1.1\r\n\r\n", "405"),
+                (b"GET /metrics\r\n\r\n", "400"), (b"GET /metrics HTTP/2.0\r\n\r\n", "400")):
+            self.assertTrue(self.scrape(path, request).startswith("HTTP/1.1 " + status), request)
+        self.assertEqual(self.scrape(path, b"GET /metrics HTTP/1.1\r\nX: \0\r\n\r\n"), "")
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+            self.assertEqual(self.scrape(path, b"x" * 5000), "")
+
+    def test_idle_scrapers_do_not_keep_others_out(self):
+        port = free_port()
+        self.serve("--stream", self.path, "--metrics", "127.0.0.1:%d" % port)
+        for _ in range(30):
+            idle = socket.create_connection(("127.0.0.1", port))
+            self.addCleanup(idle.close)
+        self.assertIn("lunette_flows ", self.scrape(("127.0.0.1", port)))
+
+    def test_guest_does_not_get_to_the_metrics(self):
+        port, other = free_port(), free_port()
+        self.serve("--stream", self.path, "--metrics", str(port))
+        guest = self.dial()
+        guest.send(syn(GATEWAY, port))
+        self.expect_event(kind="flow_denied", port=port, reason="never")
+        guest.send(syn(GATEWAY, other))
+        self.expect_event(kind="flow_close", port=other, reason="refused")
+        self.assertEqual(self.events(kind="flow_open", port=port), [])
+
+    def test_metrics_address_in_use_or_wrong_starts_nothing(self):
+        with contextlib.closing(socket.socket()) as other:
+            other.bind(("127.0.0.1", 0))
+            other.listen()
+            for address in (str(other.getsockname()[1]), "x:1", "127.0.0.1:0", "::1:9", "1.2.3.4"):
+                run = subprocess.run([LUNETTE, "serve", "--stream", self.path, "--metrics", address,
+                                      "none"], capture_output=True, text=True)
+                self.assertEqual(run.returncode, 125)
+                self.assertIn("--metrics", run.stderr)
+                self.assertFalse(os.path.exists(self.path))
+
+    # ---- slots ----
+
+    def in_own_run(self):
+        """What stands before a command for which /run is a directory of this test."""
+        os.makedirs(self.at("run"), exist_ok=True)
+        return ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c",
+                'mount --bind "$0" /run && exec "$@"', self.at("run")]
+
+    def slot(self, *args):
+        """Starts lunette with these options; returns its process and slot."""
+        self.control = self.at("control-%d" % self.started)
+        process = self.serve("--stream", self.at("guest-%d" % self.started), "--control",
+                             self.control, *args, before=self.in_own_run())
+        self.started += 1
+        return process, json.loads(self.ctl("stats").stdout)["slot"]
+
+    started = 0
+
+    def refused_slot(self, *args):
+        run = subprocess.run([*self.in_own_run(), LUNETTE, "serve", "--stream", self.path, *args],
+                             capture_output=True, text=True)
+        self.assertEqual(run.returncode, 125)
+        return run.stderr
+
+    def test_slots_are_taken_once_and_given_back_by_any_end(self):
+        first, one = self.slot("--slot", "auto")
+        self.assertEqual((one, self.slot("--slot", "auto")[1]), (1, 2))
+        first.kill()
+        first.wait()
+        self.assertEqual(self.slot("--slot", "auto")[1], 1)
+        self.assertEqual(self.slot()[1], 0)
+
+    def test_slot_of_a_number_is_left_alone_and_refused_when_taken(self):
+        self.assertEqual(self.slot("--slot", "auto")[1], 1)
+        self.assertEqual(self.slot("--slot", "2")[1], 2)
+        self.assertEqual(self.slot("--slot", "2")[1], 2)  # by number, as often as asked for
+        self.assertEqual(self.slot("--slot", "auto")[1], 3)
+        self.assertIn("--slot 1", self.refused_slot("--slot", "1", "none"))
+
+    def test_pool_with_all_slots_taken_is_named(self):
+        policy = self.file("small.lua", 'return { ipv4_pool = "10.99.0.0/29" }\n')
+        self.slot("--slot", "auto")
+        self.assertIn("ipv4_pool", self.refused_slot("--slot", "auto", policy))
 
     # ---- doctor ----
 

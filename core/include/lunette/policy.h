@@ -459,6 +459,8 @@ LN_API bool ln_pins_has(const ln_pins *pins, const char *name, const ln_addr *ad
  * returns how many. */
 LN_API size_t ln_pins_names(const ln_pins *pins, const ln_addr *addr, uint64_t now_ns,
                             const char **names, size_t max);
+/* How many names have pins. */
+LN_API size_t ln_pins_count(const ln_pins *pins);
 /* Visits every live pin. */
 LN_API void ln_pins_each(const ln_pins *pins, uint64_t now_ns,
                          void (*visit)(void *user, const char *name, const ln_addr *addr,
