@@ -8,6 +8,9 @@ int h2_request_begins(struct h2_relay *r, const nghttp2_frame *frame)
 {
     struct h2_side *guest = &r->side[H2_GUEST];
     int32_t id = frame->hd.stream_id;
+    if (guest->meter.fault != NULL) {
+        return NGHTTP2_ERR_CALLBACK_FAILURE;
+    }
     /* Streams whose guest gave up are there until upstream was told, and count too. */
     if (r->draining || r->n_streams >= 2 * r->settings.streams) {
         if (nghttp2_submit_rst_stream(guest->session, NGHTTP2_FLAG_NONE, id,

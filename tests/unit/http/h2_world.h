@@ -80,8 +80,21 @@ struct peer {
     int error; /* of nghttp2, reading what the relay sent */
 };
 
+/* What the relay sent to an end that is raw bytes. */
+struct seen {
+    struct byte_queue bytes; /* a frame that is not whole */
+    nghttp2_hd_inflater *inflater;
+    struct lines streams[8]; /* by (id + 1) / 2: heads, and what else */
+    uint64_t data[8];
+    bool ended[8];
+    int32_t reset[8]; /* RST_STREAM's code, -1: none came */
+    unsigned frames[16];
+    int64_t goaway; /* the last code, -1: none came */
+};
+
 struct world {
     struct http_relay *relay;
+    struct seen *seen; /* of the guest, where there is no peer */
     struct peer *guest, *upstream;
     struct byte_queue from_guest, from_upstream; /* under way to the relay */
     size_t piece;                                /* bytes that move at a time; 0: all */
@@ -427,122 +440,6 @@ static inline void upstream_answers(struct peer *p, struct peer_stream *s, const
         nghttp2_submit_response(p->session, s->id, nv, 1 + n_more, body ? &provider : NULL) == 0);
 }
 
-/* --- the relay between them --- */
-
-static inline struct world *world_bare(bool no_upstream)
-{
-    struct world *w = calloc(1, sizeof(*w));
-    WORLD_CHECK(w != NULL);
-    w->from_guest.cap = w->from_upstream.cap = QUEUE_MAX;
-    struct http_relay_settings settings = {.head_bytes = HEAD_BYTES,
-                                           .streams = STREAMS,
-                                           .scheme = "https",
-                                           .no_upstream = no_upstream};
-    WORLD_CHECK(http2_relay_new(&settings, &world_filter, w, &w->relay) == 0);
-    return w;
-}
-
-static inline struct world *world_new(void)
-{
-    struct world *w = world_bare(false);
-    w->guest = peer_new(w, false, 65535);
-    w->upstream = peer_new(w, true, 65535);
-    return w;
-}
-
-static inline void world_free(struct world *w)
-{
-    http_relay_free(w->relay);
-    WORLD_CHECK(w->n_requests == w->n_done);
-    peer_free(w->guest);
-    peer_free(w->upstream);
-    byte_queue_free(&w->from_guest);
-    byte_queue_free(&w->from_upstream);
-    free(w);
-}
-
-static inline size_t world_piece(const struct world *w, size_t len)
-{
-    return w->piece != 0 && w->piece < len ? w->piece : len;
-}
-
-/* What one end has to send is under way. */
-static inline bool peer_writes(struct peer *p, struct byte_queue *to)
-{
-    bool moved = false;
-    const uint8_t *data;
-    while (p != NULL && to->len < (1u << 20)) {
-        ssize_t n = nghttp2_session_mem_send(p->session, &data);
-        WORLD_CHECK(n >= 0);
-        if (n == 0) {
-            break;
-        }
-        WORLD_CHECK(byte_queue_put(to, data, (size_t)n) == 0);
-        moved = true;
-    }
-    return moved;
-}
-
-/* Pieces of what is under way are given to the relay. */
-static inline bool relay_reads(struct world *w, struct byte_queue *from, bool guest)
-{
-    size_t n = world_piece(w, from->len);
-    if (n == 0) {
-        return false;
-    }
-    ssize_t taken = guest ? http_relay_from_guest(w->relay, byte_queue_bytes(from), n)
-                          : http_relay_from_upstream(w->relay, byte_queue_bytes(from), n);
-    if (taken < 0) {
-        w->error = taken;
-        return false;
-    }
-    WORLD_CHECK((size_t)taken <= n);
-    byte_queue_drop(from, (size_t)taken);
-    return taken > 0;
-}
-
-static inline bool peer_reads(struct world *w, struct peer *p, struct byte_queue *from)
-{
-    size_t n = world_piece(w, from->len);
-    if (n == 0) {
-        return false;
-    }
-    if (p != NULL && p->error == 0) {
-        ssize_t taken = nghttp2_session_mem_recv(p->session, byte_queue_bytes(from), n);
-        p->error = taken < 0 ? (int)taken : 0;
-    }
-    byte_queue_drop(from, n);
-    return true;
-}
-
-/* Until nothing moves. */
-static inline void world_run(struct world *w)
-{
-    bool moved;
-    do {
-        moved = peer_writes(w->guest, &w->from_guest);
-        moved = peer_writes(w->upstream, &w->from_upstream) || moved;
-        moved = relay_reads(w, &w->from_guest, true) || moved;
-        moved = relay_reads(w, &w->from_upstream, false) || moved;
-        bool dropped = !w->guest_stalls && peer_reads(w, w->guest, &w->relay->to_guest);
-        dropped =
-            (!w->upstream_stalls && peer_reads(w, w->upstream, &w->relay->to_upstream)) || dropped;
-        if (dropped && w->error == 0) {
-            w->error = http_relay_resume(w->relay);
-        }
-        moved = moved || dropped;
-    } while (moved && w->error == 0);
-}
-
-static inline bool has(const char *text, const char *what)
-{
-    return strstr(text, what) != NULL;
-}
-static inline bool logged(const struct world *w, const char *what)
-{
-    return has(w->log.text, what);
-}
-
 /* --- raw frames --- */
 
 static inline void raw_bytes(struct byte_queue *to, const void *data, size_t len)
@@ -608,6 +505,228 @@ static inline void raw_headers(struct byte_queue *to, uint32_t id, const struct 
     raw_frame(to, NGHTTP2_HEADERS,
               (uint8_t)(NGHTTP2_FLAG_END_HEADERS | (end ? NGHTTP2_FLAG_END_STREAM : 0)), id,
               b->bytes, b->len);
+}
+
+/* --- the relay between them --- */
+
+static inline struct world *world_bare(bool no_upstream)
+{
+    struct world *w = calloc(1, sizeof(*w));
+    WORLD_CHECK(w != NULL);
+    w->from_guest.cap = w->from_upstream.cap = QUEUE_MAX;
+    struct http_relay_settings settings = {.head_bytes = HEAD_BYTES,
+                                           .streams = STREAMS,
+                                           .scheme = "https",
+                                           .no_upstream = no_upstream};
+    WORLD_CHECK(http2_relay_new(&settings, &world_filter, w, &w->relay) == 0);
+    return w;
+}
+
+static inline struct seen *seen_new(void);
+static inline void seen_free(struct seen *seen);
+
+/* A guest of raw bytes: what it sends is put into from_guest. */
+static inline struct world *world_raw_guest(void)
+{
+    struct world *w = world_bare(false);
+    w->upstream = peer_new(w, true, 65535);
+    w->seen = seen_new();
+    raw_guest_preface(&w->from_guest);
+    return w;
+}
+
+/* An upstream of raw bytes, and a guest that asked once. */
+static inline struct world *world_raw_upstream(const char *method)
+{
+    struct world *w = world_bare(false);
+    w->guest = peer_new(w, false, 65535);
+    (void)guest_asks(w, method, "/", NULL, 0, false);
+    raw_frame(&w->from_upstream, NGHTTP2_SETTINGS, 0, 0, "", 0);
+    return w;
+}
+
+static inline struct world *world_new(void)
+{
+    struct world *w = world_bare(false);
+    w->guest = peer_new(w, false, 65535);
+    w->upstream = peer_new(w, true, 65535);
+    return w;
+}
+
+static inline void world_free(struct world *w)
+{
+    http_relay_free(w->relay);
+    WORLD_CHECK(w->n_requests == w->n_done);
+    peer_free(w->guest);
+    peer_free(w->upstream);
+    seen_free(w->seen);
+    byte_queue_free(&w->from_guest);
+    byte_queue_free(&w->from_upstream);
+    free(w);
+}
+
+static inline size_t world_piece(const struct world *w, size_t len)
+{
+    return w->piece != 0 && w->piece < len ? w->piece : len;
+}
+
+/* What one end has to send is under way. */
+static inline bool peer_writes(struct peer *p, struct byte_queue *to)
+{
+    bool moved = false;
+    const uint8_t *data;
+    while (p != NULL && to->len < (1u << 20)) {
+        ssize_t n = nghttp2_session_mem_send(p->session, &data);
+        WORLD_CHECK(n >= 0);
+        if (n == 0) {
+            break;
+        }
+        WORLD_CHECK(byte_queue_put(to, data, (size_t)n) == 0);
+        moved = true;
+    }
+    return moved;
+}
+
+/* Pieces of what is under way are given to the relay. */
+static inline bool relay_reads(struct world *w, struct byte_queue *from, bool guest)
+{
+    size_t n = world_piece(w, from->len);
+    if (n == 0) {
+        return false;
+    }
+    ssize_t taken = guest ? http_relay_from_guest(w->relay, byte_queue_bytes(from), n)
+                          : http_relay_from_upstream(w->relay, byte_queue_bytes(from), n);
+    if (taken < 0) {
+        w->error = taken;
+        return false;
+    }
+    WORLD_CHECK((size_t)taken <= n);
+    byte_queue_drop(from, (size_t)taken);
+    return taken > 0;
+}
+
+static inline void seen_head(struct seen *seen, struct lines *l, const uint8_t *data, size_t len)
+{
+    int flags = 0;
+    while ((flags & NGHTTP2_HD_INFLATE_FINAL) == 0) {
+        nghttp2_nv nv;
+        ssize_t n = nghttp2_hd_inflate_hd2(seen->inflater, &nv, &flags, data, len, 1);
+        WORLD_CHECK(n >= 0);
+        data += n;
+        len -= (size_t)n;
+        if ((flags & NGHTTP2_HD_INFLATE_EMIT) != 0) {
+            say(l, "%s: %s\n", (const char *)nv.name, (const char *)nv.value);
+        }
+    }
+    say(l, "\n");
+    WORLD_CHECK(nghttp2_hd_inflate_end_headers(seen->inflater) == 0);
+}
+
+static inline void seen_frame(struct seen *seen, const uint8_t *head, const uint8_t *payload,
+                              size_t len)
+{
+    uint32_t id = get_be32(head + 5);
+    size_t i = (id + 1) / 2;
+    seen->frames[head[3] % 16]++;
+    if (head[3] == NGHTTP2_GOAWAY) {
+        seen->goaway = get_be32(payload + 4);
+    }
+    if (head[3] == NGHTTP2_HEADERS) { /* never longer than a frame here */
+        WORLD_CHECK((head[4] & NGHTTP2_FLAG_END_HEADERS) != 0);
+        struct lines *l = i < 8 ? &seen->streams[i] : &seen->streams[0];
+        l->len = i < 8 ? l->len : 0;
+        seen_head(seen, l, payload, len);
+    }
+    if (i >= 8) {
+        return;
+    }
+    seen->data[i] += head[3] == NGHTTP2_DATA ? len : 0;
+    seen->ended[i] =
+        seen->ended[i] || (head[3] <= NGHTTP2_HEADERS && (head[4] & NGHTTP2_FLAG_END_STREAM) != 0);
+    if (head[3] == NGHTTP2_RST_STREAM) {
+        seen->reset[i] = (int32_t)get_be32(payload);
+    }
+}
+
+static inline void seen_read(struct seen *seen, const uint8_t *data, size_t len)
+{
+    struct byte_queue *q = &seen->bytes;
+    WORLD_CHECK(byte_queue_put(q, data, len) == 0);
+    while (q->len >= 9) {
+        const uint8_t *head = byte_queue_bytes(q);
+        size_t payload = get_be32(head) >> 8;
+        if (q->len < 9 + payload) {
+            return;
+        }
+        seen_frame(seen, head, head + 9, payload);
+        byte_queue_drop(q, 9 + payload);
+    }
+}
+
+static inline struct seen *seen_new(void)
+{
+    struct seen *seen = calloc(1, sizeof(*seen));
+    WORLD_CHECK(seen != NULL && nghttp2_hd_inflate_new(&seen->inflater) == 0);
+    seen->bytes.cap = QUEUE_MAX;
+    seen->goaway = -1;
+    for (size_t i = 0; i < 8; i++) {
+        seen->reset[i] = -1;
+    }
+    return seen;
+}
+
+static inline void seen_free(struct seen *seen)
+{
+    if (seen != NULL) {
+        byte_queue_free(&seen->bytes);
+        nghttp2_hd_inflate_del(seen->inflater);
+        free(seen);
+    }
+}
+
+static inline bool peer_reads(struct world *w, struct peer *p, struct byte_queue *from)
+{
+    size_t n = world_piece(w, from->len);
+    if (n == 0) {
+        return false;
+    }
+    if (p == NULL && w->seen != NULL && from == &w->relay->to_guest) {
+        seen_read(w->seen, byte_queue_bytes(from), n);
+    }
+    if (p != NULL && p->error == 0) {
+        ssize_t taken = nghttp2_session_mem_recv(p->session, byte_queue_bytes(from), n);
+        p->error = taken < 0 ? (int)taken : 0;
+    }
+    byte_queue_drop(from, n);
+    return true;
+}
+
+/* Until nothing moves. */
+static inline void world_run(struct world *w)
+{
+    bool moved;
+    do {
+        moved = peer_writes(w->guest, &w->from_guest);
+        moved = peer_writes(w->upstream, &w->from_upstream) || moved;
+        moved = relay_reads(w, &w->from_guest, true) || moved;
+        moved = relay_reads(w, &w->from_upstream, false) || moved;
+        bool dropped = !w->guest_stalls && peer_reads(w, w->guest, &w->relay->to_guest);
+        dropped =
+            (!w->upstream_stalls && peer_reads(w, w->upstream, &w->relay->to_upstream)) || dropped;
+        if (dropped && w->error == 0) {
+            w->error = http_relay_resume(w->relay);
+        }
+        moved = moved || dropped;
+    } while (moved && w->error == 0);
+}
+
+static inline bool has(const char *text, const char *what)
+{
+    return strstr(text, what) != NULL;
+}
+static inline bool logged(const struct world *w, const char *what)
+{
+    return has(w->log.text, what);
 }
 
 #endif
