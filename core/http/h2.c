@@ -25,6 +25,7 @@ void h2_drain(struct h2_relay *r, uint32_t code)
         return;
     }
     r->draining = true;
+    guest->goaway = true;
     int32_t last = nghttp2_session_get_last_proc_stream_id(guest->session);
     if (nghttp2_submit_goaway(guest->session, NGHTTP2_FLAG_NONE, last, code, NULL, 0) != 0) {
         h2_fail(r, -ENOMEM);
@@ -59,7 +60,7 @@ static void give_up(struct h2_side *side)
 {
     struct h2_relay *r = side->relay;
     if (side->end == H2_GUEST) {
-        r->filter->refused(r->user, 0, side->meter.fault);
+        r->filter->refused(r->user, 0, side->fault);
     }
     side->ended = true;
     if (nghttp2_session_terminate_session(side->session, NGHTTP2_ENHANCE_YOUR_CALM) != 0) {
@@ -197,21 +198,21 @@ static const char *fault_of(ssize_t error)
 
 static void read_piece(struct h2_side *side, const uint8_t *data, size_t len)
 {
-    struct h2_meter *meter = &side->meter;
-    while (len > 0 && side->relay->error == 0 && meter->fault == NULL) {
+    while (len > 0 && side->relay->error == 0 && side->fault == NULL) {
         const uint8_t *span;
         size_t span_len;
-        size_t n = h2_meter_take(meter, data, len, &span, &span_len);
+        size_t n = h2_meter_take(&side->meter, data, len, &span, &span_len);
         ssize_t error = span_len == 0 ? 0 : nghttp2_session_mem_recv(side->session, span, span_len);
         if (error == NGHTTP2_ERR_NOMEM) {
             h2_fail(side->relay, -ENOMEM);
-        } else if (error < 0 && meter->fault == NULL) {
-            meter->fault = fault_of(error);
+        } else if (error < 0 && side->fault == NULL) {
+            side->fault = fault_of(error);
         }
+        side->fault = side->fault == NULL ? side->meter.fault : side->fault;
         data += n;
         len -= n;
     }
-    if (side->relay->error == 0 && meter->fault != NULL) {
+    if (side->relay->error == 0 && side->fault != NULL) {
         give_up(side);
     }
 }

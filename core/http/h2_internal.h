@@ -95,10 +95,11 @@ struct h2_side {
     struct byte_queue *out;
     struct h2_memory memory;
     struct h2_meter meter;
-    int32_t spare; /* of H2_WINDOW_SPARE */
-    bool over;     /* nothing is read or written any more */
-    bool ended;    /* it sends no more */
-    bool goaway;   /* GOAWAY was submitted */
+    const char *fault; /* why the peer is given up; static */
+    int32_t spare;     /* of H2_WINDOW_SPARE */
+    bool over;         /* nothing is read or written any more */
+    bool ended;        /* it sends no more */
+    bool goaway;       /* GOAWAY was submitted */
 };
 
 struct h2_relay {

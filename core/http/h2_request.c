@@ -8,7 +8,7 @@ int h2_request_begins(struct h2_relay *r, const nghttp2_frame *frame)
 {
     struct h2_side *guest = &r->side[H2_GUEST];
     int32_t id = frame->hd.stream_id;
-    if (guest->meter.fault != NULL) {
+    if (guest->fault != NULL) {
         return NGHTTP2_ERR_CALLBACK_FAILURE;
     }
     /* Streams whose guest gave up are there until upstream was told, and count too. */
@@ -145,7 +145,7 @@ void h2_request_closed(struct h2_stream *s, uint32_t code)
     struct h2_relay *r = s->relay;
     h2_stream_closed(s, H2_GUEST);
     h2_way_drop(&s->way[HTTP_TO_GUEST]);
-    if (!s->read) {
+    if (!s->read && !r->side[H2_GUEST].ended) {
         r->filter->refused(r->user, 0, "the request is malformed");
     }
     if (s->delivered && s->way[HTTP_TO_UPSTREAM].ended) {
@@ -157,7 +157,7 @@ void h2_request_closed(struct h2_stream *s, uint32_t code)
     if (!s->responded && !s->reset_came[H2_UPSTREAM]) {
         r->resets++;
         if (r->resets > H2_RESETS_MAX) {
-            r->side[H2_GUEST].meter.fault = "a flood of requests given up";
+            r->side[H2_GUEST].fault = "a flood of requests given up";
         }
     }
     h2_way_drop(&s->way[HTTP_TO_UPSTREAM]);

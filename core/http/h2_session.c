@@ -55,7 +55,7 @@ static int on_header(nghttp2_session *session, const nghttp2_frame *frame, const
     }
     if (!h2_head_field(way, first ? &s->head : &way->trailers, (const char *)name, name_len,
                        (const char *)value, value_len, (flags & NGHTTP2_NV_FLAG_NO_INDEX) != 0)) {
-        side->meter.fault = "a field list far over the limit";
+        side->fault = "a field list far over the limit";
         return NGHTTP2_ERR_CALLBACK_FAILURE;
     }
     return 0;
@@ -136,6 +136,12 @@ static int on_frame_send(nghttp2_session *session, const nghttp2_frame *frame, v
 {
     (void)session;
     struct h2_side *side = user;
+    struct h2_relay *r = side->relay;
+    if (frame->hd.type == NGHTTP2_GOAWAY && side->end == H2_GUEST && !side->goaway &&
+        side->fault == NULL) { /* nghttp2's own doing */
+        side->fault = "the guest broke the protocol";
+        r->filter->refused(r->user, 0, side->fault);
+    }
     if ((frame->hd.type == NGHTTP2_DATA || frame->hd.type == NGHTTP2_HEADERS) &&
         (frame->hd.flags & NGHTTP2_FLAG_END_STREAM) != 0) {
         struct h2_stream *s = stream_of(side, frame->hd.stream_id);

@@ -202,6 +202,7 @@ static void expect_goaway(struct world *w, uint32_t code)
     assert_int_equal(w->seen->goaway, code);
     assert_int_equal(w->relay->guest_end, HTTP_END_FINISH);
     assert_int_equal(w->relay->upstream_end, HTTP_END_FINISH);
+    assert_true(w->quiet || logged(w, "refused 0 "));
     world_free(w);
 }
 
