@@ -425,6 +425,10 @@ ln_gateway *ln_gateway_free(ln_gateway *gw)
     ln_pins_free(gw->admission.pins);
     loop_fini(&gw->loop);
     free(gw->host_addrs);
+    if (gw->reads != NULL) {
+        explicit_bzero(gw->reads, GATEWAY_READS);
+        free(gw->reads);
+    }
     free(gw->frame);
     free(gw->scratch);
     free(gw);

@@ -179,6 +179,12 @@ void host_socket_discard(struct host_socket *s, size_t len)
     }
 }
 
+ssize_t host_socket_read(const struct host_socket *s, uint8_t *dst, size_t len)
+{
+    ssize_t n = recv(s->fd, dst, len, 0);
+    return n >= 0 ? n : errno == EINTR ? -EAGAIN : -errno;
+}
+
 void host_socket_finish(const struct host_socket *s)
 {
     (void)shutdown(s->fd, SHUT_WR);

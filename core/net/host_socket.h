@@ -55,6 +55,9 @@ ssize_t host_socket_peek(struct host_socket *s, size_t offset, uint8_t *dst, siz
                          uint8_t *scratch);
 /* Drops the first `len` bytes received, which were peeked at before. */
 void host_socket_discard(struct host_socket *s, size_t len);
+/* Takes up to `len` bytes that were received, of a socket that is not peeked at. Returns how many,
+ * 0 at the end of the stream, -EAGAIN when there are none, or another -errno. */
+ssize_t host_socket_read(const struct host_socket *s, uint8_t *dst, size_t len);
 /* Sends FIN after what was written. */
 void host_socket_finish(const struct host_socket *s);
 /* Closes it; with an RST when `reset`. */

@@ -273,5 +273,8 @@ bool tcp_dial_done(struct tcp_flow *f, uint32_t events)
     if (f->ep.state == TCP_OPENING) {
         tcp_connected(&f->ep);
     }
+    if (f->inspection != NULL) {
+        tcp_inspect_connected(f);
+    }
     return true;
 }

@@ -41,7 +41,11 @@
  * would do so there is left to the next turn (`doom`), which comes at once.
  *
  * Bytes for the guest are not kept here: they are peeked at in the socket's own queue, straight
- * into the segment, and dropped from it when the guest has acknowledged them. */
+ * into the segment, and dropped from it when the guest has acknowledged them.
+ *
+ * An inspected flow (tcp_inspect.c) is one whose first flight showed that its bytes are to be
+ * looked at: from there on, all of both sides' go through its `inspection`. It is `strict` before:
+ * nothing of the first flight is passed on while it is not known what it is. */
 #include "net/tcp_flow.h"
 
 #include <errno.h>
@@ -68,8 +72,7 @@ static struct tcp_flow *flow_of_timer(struct timer *timer)
     return (struct tcp_flow *)(void *)((char *)timer - offsetof(struct tcp_flow, timer));
 }
 
-/* The next turn will come back to it. */
-static void enlist(struct tcp_flow *f)
+void tcp_flow_enlist(struct tcp_flow *f)
 {
     ln_gateway *gw = f->gw;
     if (f->ready) {
@@ -102,18 +105,19 @@ static void delist(struct tcp_flow *f)
 void tcp_flow_doom(struct tcp_flow *f, int err)
 {
     f->doom = err;
-    enlist(f);
+    tcp_flow_enlist(f);
 }
 
 /* ---- the verdict ---- */
 
-/* Half-open: before the handshake, while the verdict hangs on a name, or holding a first flight.
- * Those are few, and the oldest of them makes room. */
+/* Half-open: before the handshake, while the verdict hangs on a name, holding a first flight, or
+ * while an inspection is being set up. Those are few, and the oldest of them makes room. */
 void tcp_flow_classify(struct tcp_flow *f)
 {
     bool hangs = f->watching && !f->permitted && !f->passing;
+    bool opening = f->inspection != NULL && f->inspection->ops->is_opening(f->inspection);
     enum flow_class now =
-        f->ep.state < TCP_OPEN || f->first != NULL || hangs ? FLOW_HALF_OPEN : FLOW_OPEN;
+        f->ep.state < TCP_OPEN || f->first != NULL || hangs || opening ? FLOW_HALF_OPEN : FLOW_OPEN;
     if (now == f->flow.flow_class) {
         return;
     }
@@ -160,7 +164,9 @@ static ssize_t side_write(struct tcp_far *side, const uint8_t *data, size_t len)
     if (len == 0) {
         return 0;
     }
-    if (tcp_first_concerns(f)) {
+    if (f->inspection != NULL) {
+        n = tcp_inspect_write(f, data, len);
+    } else if (tcp_first_concerns(f)) {
         n = tcp_first_take(f, data, len);
     } else {
         f->written = (uint32_t)len;
@@ -173,18 +179,25 @@ static ssize_t side_write(struct tcp_far *side, const uint8_t *data, size_t len)
     return n;
 }
 
-static size_t side_space(struct tcp_far *side)
+/* What the host socket takes. */
+static size_t host_space(struct tcp_flow *f)
 {
-    struct tcp_flow *f = flow_of_side(side);
-    if (tcp_first_concerns(f)) {
-        return tcp_first_space(f);
-    }
     bool crowded;
     uint32_t segment = f->written > f->ep.mss ? f->written : f->ep.mss;
     size_t space = host_socket_space(&f->host, segment, &crowded);
     if (crowded && !f->host.crowded) {
         f->host.crowded = loop_rewatch(&f->gw->loop, &f->watch, HOST_SOCKET_EVENTS) == 0;
     }
+    return space;
+}
+
+static size_t side_space(struct tcp_far *side)
+{
+    struct tcp_flow *f = flow_of_side(side);
+    if (f->inspection == NULL && tcp_first_concerns(f)) {
+        return tcp_first_space(f);
+    }
+    size_t space = f->inspection != NULL ? tcp_inspect_space(f) : host_space(f);
     uint64_t room = lane_room(&f->gw->lanes[LN_EGRESS], &f->waits[LN_EGRESS], f->ep.mss, space);
     return space < room ? space : (size_t)room;
 }
@@ -201,7 +214,7 @@ static bool take_share(struct tcp_flow *f)
         f->share--;
         return true;
     }
-    enlist(f);
+    tcp_flow_enlist(f);
     return false;
 }
 
@@ -209,14 +222,16 @@ static ssize_t side_peek(struct tcp_far *side, size_t offset, uint8_t *dst, size
 {
     struct tcp_flow *f = flow_of_side(side);
     struct lane *lane = &f->gw->lanes[LN_INGRESS];
+    bool inspected = f->inspection != NULL;
     uint64_t at = f->ep.bytes_in + offset;
     uint64_t again = at < f->counted_in ? f->counted_in - at : 0; /* bytes that went out before */
     len = again < len ? (size_t)(again + lane_within(lane, len - again)) : len;
-    if (f->far != FAR_CONNECTED || len == 0 || !lane_is_open(lane, &f->waits[LN_INGRESS]) ||
-        !take_share(f)) {
+    if ((f->far != FAR_CONNECTED && !inspected) || len == 0 ||
+        !lane_is_open(lane, &f->waits[LN_INGRESS]) || !take_share(f)) {
         return -EAGAIN;
     }
-    ssize_t n = host_socket_peek(&f->host, offset, dst, len, f->gw->scratch);
+    ssize_t n = inspected ? tcp_inspect_peek(f, offset, dst, len)
+                          : host_socket_peek(&f->host, offset, dst, len, f->gw->scratch);
     if (n > 0) {
         lane_take(lane, (uint64_t)n, f->ep.mss);
         if (at + (uint64_t)n > f->counted_in) {
@@ -233,12 +248,21 @@ static ssize_t side_peek(struct tcp_far *side, size_t offset, uint8_t *dst, size
 
 static void side_discard(struct tcp_far *side, size_t len)
 {
-    host_socket_discard(&flow_of_side(side)->host, len);
+    struct tcp_flow *f = flow_of_side(side);
+    if (f->inspection != NULL) {
+        tcp_inspect_discard(f, len);
+    } else {
+        host_socket_discard(&f->host, len);
+    }
 }
 
 static void side_finish(struct tcp_far *side)
 {
     struct tcp_flow *f = flow_of_side(side);
+    if (f->inspection != NULL) {
+        tcp_inspect_finish(f);
+        return;
+    }
     f->finish_due = true;
     int r = tcp_first_finish(f);
     if (r == 0) {
@@ -247,6 +271,12 @@ static void side_finish(struct tcp_far *side)
     if (r < 0) {
         tcp_flow_doom(f, r);
     }
+}
+
+static bool side_is_done(struct tcp_far *side)
+{
+    const struct tcp_flow *f = flow_of_side(side);
+    return f->inspection != NULL ? tcp_inspect_is_done(f) : tcp_first_all_passed(f);
 }
 
 static void side_opened(struct tcp_far *side)
@@ -306,6 +336,7 @@ static void side_closed(struct tcp_far *side, enum tcp_end end)
     lane_forget(&gw->lanes[LN_EGRESS], &f->waits[LN_EGRESS]);
     lane_forget(&gw->lanes[LN_INGRESS], &f->waits[LN_INGRESS]);
     tcp_first_free(f);
+    tcp_inspect_free(f);
     ln_pins_release(gw->admission.pins, flow_peer(&f->flow), gw->loop.now_ns);
     tcp_flow_count(&f->flow);
     if (f->certain) {
@@ -341,6 +372,7 @@ static const struct tcp_far_ops side_ops = {
     .peek = side_peek,
     .discard = side_discard,
     .finish = side_finish,
+    .is_done = side_is_done,
     .opened = side_opened,
     .closed = side_closed,
     .ended = side_ended,
@@ -354,6 +386,10 @@ static void far_ready(struct watch *watch, uint32_t events)
     struct tcp_flow *f = flow_of_watch(watch);
     host_socket_event(&f->host, events);
     if (f->far == FAR_DIALLING && !tcp_dial_done(f, events)) {
+        return;
+    }
+    if (f->inspection != NULL) {
+        tcp_inspect_ready(f, events);
         return;
     }
     if ((events & EPOLLOUT) != 0) {
@@ -387,9 +423,11 @@ static void resume(struct tcp_flow *f)
 {
     int err = f->doom;
     f->doom = 0;
-    if (err == 0) {
+    if (err == 0 && f->inspection != NULL) {
+        tcp_inspect_go_on(f);
+    } else if (err == 0) {
         tcp_far_readable(&f->ep);
-    } else if (f->denied || f->far != FAR_NONE) {
+    } else if (f->denied || f->far != FAR_NONE || f->inspection != NULL) {
         tcp_abort(&f->ep);
     } else {
         tcp_dial_failed(f, err);
@@ -588,6 +626,11 @@ void tcp_flow_rejudge(ln_gateway *gw, struct flow *flow)
     bool deferred = flow->decision.action == LN_DEFER;
     if (deferred) {
         gateway_judge(gw, &flow->key, LN_NAME_NONE, NULL, false, &flow->decision);
+    }
+    if (f->inspection != NULL && flow->decision.action == LN_ALLOW &&
+        !f->inspection->ops->rejudge(f->inspection)) {
+        tcp_flow_destroy(gw, flow, "reload");
+        return;
     }
     f->permitted = flow->decision.action == LN_ALLOW;
     f->certain = f->permitted && !deferred;

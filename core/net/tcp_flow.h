@@ -1,11 +1,13 @@
-/* A TCP flow between a guest's endpoint and a host socket, as its three files share it: tcp_flow.c
+/* A TCP flow between a guest's endpoint and a host socket, as its four files share it: tcp_flow.c
  * (its life; read the theory of operation there), tcp_dial.c (reaching the host), tcp_first.c (the
- * guest's first bytes). */
+ * guest's first bytes), tcp_inspect.c (flows whose bytes are looked at, or changed, on their way).
+ */
 #ifndef LN_NET_TCP_FLOW_H
 #define LN_NET_TCP_FLOW_H
 
 #include "net/gateway.h"
 #include "net/host_socket.h"
+#include "net/inspection.h"
 
 enum far_state { FAR_NONE, FAR_DIALLING, FAR_CONNECTED };
 
@@ -19,6 +21,7 @@ struct tcp_flow {
     struct timer timer;            /* of dialling, or of the first flight */
     struct proxy_handshake *proxy; /* while it is dialled through a proxy; NULL: not */
     struct first_bytes *first;     /* what is kept of them; NULL: nothing */
+    struct inspection *inspection; /* owned; NULL: bytes pass as they are */
     uint64_t first_ns;             /* when the first flight began; 0: not yet */
     struct throttled waits[2];     /* in gw->lanes */
     struct tcp_flow *next;         /* in gw->tcp_ready */
@@ -33,6 +36,7 @@ struct tcp_flow {
     bool passing : 1;      /* the guest's bytes may go to the host */
     bool permitted : 1;    /* the pins allow it as long as no name shows */
     bool certain : 1;      /* no name can change the verdict: it is looked for all the same */
+    bool strict : 1;       /* nothing passes before the first flight has shown what it is */
     bool told : 1;         /* flow_open was */
     bool denied : 1;       /* flow_denied is due at the end */
     bool finish_due : 1;   /* the guest's FIN is to follow what is kept */
@@ -50,6 +54,8 @@ static inline const ln_limits *tcp_flow_limits(const struct tcp_flow *f)
 /* Ends the flow, or its dialling, in the next turn: for callbacks of the endpoint, which must not
  * end it themselves. */
 void tcp_flow_doom(struct tcp_flow *f, int err);
+/* The next turn will come back to it. */
+void tcp_flow_enlist(struct tcp_flow *f);
 /* Tells flow_open, once. */
 void tcp_flow_tell_open(struct tcp_flow *f);
 /* Judges with what is known of the name. An allowed flow passes its bytes from here on, and is
@@ -96,5 +102,27 @@ int tcp_first_pass(struct tcp_flow *f);
 /* Whether the host has all that was kept. */
 bool tcp_first_all_passed(const struct tcp_flow *f);
 void tcp_first_free(struct tcp_flow *f);
+
+/* ---- tcp_inspect.c ---- */
+
+/* From here on all bytes go through `inspection`, which is the flow's. The flow is `passing` and
+ * not `watching`, and nothing of either side was passed on. `data` are the guest's first bytes.
+ * Returns 0, or -errno when it is to be reset. For callbacks of the endpoint. */
+int tcp_inspect_start(struct tcp_flow *f, struct inspection *inspection, const uint8_t *data,
+                      size_t len);
+/* The callbacks of the endpoint, for an inspected flow: see struct tcp_far_ops. */
+ssize_t tcp_inspect_write(struct tcp_flow *f, const uint8_t *data, size_t len);
+size_t tcp_inspect_space(const struct tcp_flow *f);
+ssize_t tcp_inspect_peek(struct tcp_flow *f, size_t offset, uint8_t *dst, size_t len);
+void tcp_inspect_discard(struct tcp_flow *f, size_t len);
+void tcp_inspect_finish(struct tcp_flow *f);
+bool tcp_inspect_is_done(const struct tcp_flow *f);
+/* The host is connected, after tcp_inspect_start(). */
+void tcp_inspect_connected(struct tcp_flow *f);
+/* The host socket's report; the connection is made. May end the flow. */
+void tcp_inspect_ready(struct tcp_flow *f, uint32_t events);
+/* Moves on what can be: for those who are no callback of the endpoint. May end the flow. */
+void tcp_inspect_go_on(struct tcp_flow *f);
+void tcp_inspect_free(struct tcp_flow *f);
 
 #endif

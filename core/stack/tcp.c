@@ -150,17 +150,22 @@ void tcp_reset(struct tcp_endpoint *ep, enum tcp_end how)
 }
 
 /* Whoever sent his FIN first waits (RFC 9293 section 3.6). */
-void tcp_finish(struct tcp_endpoint *ep)
+bool tcp_finish(struct tcp_endpoint *ep)
 {
+    bool (*is_done)(struct tcp_far * far) = ep->far->ops->is_done;
+    if (!ep->fin_acked || !ep->guest_fin || (is_done != NULL && !is_done(ep->far))) {
+        return false;
+    }
     if (!ep->time_wait_due) {
         tcp_end(ep, TCP_END_DONE);
-        return;
+        return true;
     }
     tcp_set_state(ep, TCP_TIME_WAIT);
     ep->retransmit_ns = ep->look_ns = TIMER_NEVER;
     ep->deadline_ns = tcp_now(ep) + TCP_TIME_WAIT_NS;
     tcp_rearm(ep);
     ep->far->ops->closed(ep->far, TCP_END_DONE);
+    return true;
 }
 
 void tcp_refuse(struct tcp_endpoint *ep)
@@ -359,7 +364,7 @@ bool tcp_push(struct tcp_endpoint *ep)
 void tcp_far_readable(struct tcp_endpoint *ep)
 {
     ep->far_waits = false;
-    if (ep->state == TCP_OPEN && tcp_push(ep)) {
+    if (ep->state == TCP_OPEN && tcp_push(ep) && !tcp_finish(ep)) {
         tcp_rearm(ep);
     }
 }

@@ -47,6 +47,9 @@ struct tcp_far_ops {
     void (*discard)(struct tcp_far *far, size_t len);
     /* The guest will send no more. */
     void (*finish)(struct tcp_far *far);
+    /* Both sides have finished: whether the far side has also got rid of all that it took, so that
+     * the connection is over. If not, it is asked again after tcp_far_readable(). NULL: it has. */
+    bool (*is_done)(struct tcp_far *far);
     /* The handshake is complete. */
     void (*opened)(struct tcp_far *far);
     /* The connection is over (or, with TCP_END_DONE, only in TIME_WAIT): the far side lets go of
@@ -177,6 +180,11 @@ void tcp_fini(struct tcp_endpoint *endpoint);
 enum drop_reason tcp_input(struct tcp_endpoint *endpoint, const struct packet *packet);
 /* The far side has bytes, its end, or a failure to tell. */
 void tcp_far_readable(struct tcp_endpoint *endpoint);
+/* The same from inside write(), finish() and discard(): it is asked when they return. */
+static inline void tcp_far_gained(struct tcp_endpoint *endpoint)
+{
+    endpoint->far_waits = false;
+}
 /* The far side may have space again. */
 void tcp_far_writable(struct tcp_endpoint *endpoint);
 /* Sends the ACKs owed. Call it at the end of every turn. */

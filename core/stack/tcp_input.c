@@ -294,11 +294,9 @@ static enum drop_reason input_synchronised(struct tcp_endpoint *ep, const struct
     if (!tcp_push(ep)) {
         return DROP_NONE;
     }
-    if (ep->fin_acked && ep->guest_fin) {
-        tcp_finish(ep);
-        return DROP_NONE;
+    if (!tcp_finish(ep)) {
+        tcp_rearm(ep);
     }
-    tcp_rearm(ep);
     return DROP_NONE;
 }
 

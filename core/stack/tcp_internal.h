@@ -55,8 +55,8 @@ int tcp_rearm(struct tcp_endpoint *ep);
 void tcp_end(struct tcp_endpoint *ep, enum tcp_end how);
 /* The same with an RST to the guest. */
 void tcp_reset(struct tcp_endpoint *ep, enum tcp_end how);
-/* Both FINs are acknowledged. */
-void tcp_finish(struct tcp_endpoint *ep);
+/* Ends, where both FINs are acknowledged and the far side is done. Returns whether it ended. */
+bool tcp_finish(struct tcp_endpoint *ep);
 /* Reads what the guest's SYN or SYN-ACK says of its side. */
 void tcp_take_syn(struct tcp_endpoint *ep, const struct packet *syn);
 /* The ACK `p` completes the handshake; `scale` is that of its window. */
