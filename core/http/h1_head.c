@@ -397,7 +397,7 @@ static void read_request_line(struct reading *r, const char *scheme)
     if (!http_method_valid(method.at, method.len)) {
         refuse(r, 400, "a method that is none");
     } else if (!read_version(r, line)) {
-        refuse(r, is_other_version(line) ? 505 : 400, "a version other than HTTP/1.1 and 1.0");
+        refuse(r, is_other_version(line) ? 505 : 400, "a version other than HTTP/1.0 and HTTP/1.1");
     } else if (is_word(r->head->method, "CONNECT")) {
         refuse(r, 405, "CONNECT");
     } else if (is_word(r->head->method, "PRI")) {

@@ -45,6 +45,8 @@ struct rig {
     struct http_relay *relay;
     struct rig_text up, down; /* what went to upstream and to the guest */
     struct rig_text log;      /* what the filter was told */
+    struct rig_text passed;   /* "[METHOD AUTHORITY PATH]" of each request as it passed */
+    bool tunnel;              /* after 101 */
     struct rig_text seen[2];  /* bodies that it saw, by way */
     struct rig_input guest, upstream;
     size_t piece;  /* most bytes at a time; 0: all */
@@ -62,18 +64,23 @@ static inline bool rig_path_has(const struct http_head *head, const char *word)
     return strstr(head->path.at, word) != NULL;
 }
 
+static inline void rig_name(struct rig_text *t, const struct http_head *head)
+{
+    rig_puts(t, "[");
+    rig_puts(t, head->method.at);
+    rig_puts(t, " ");
+    rig_puts(t, head->authority.at);
+    rig_puts(t, " ");
+    rig_puts(t, head->path.at);
+    rig_puts(t, "]");
+}
+
 static inline enum http_verdict rig_request(void *user, struct http_exchange *x,
                                             struct http_head *head, struct http_answer *ret_answer)
 {
     struct rig *rig = user;
     rig->open++;
-    rig_puts(&rig->log, "[");
-    rig_puts(&rig->log, head->method.at);
-    rig_puts(&rig->log, " ");
-    rig_puts(&rig->log, head->authority.at);
-    rig_puts(&rig->log, " ");
-    rig_puts(&rig->log, head->path.at);
-    rig_puts(&rig->log, "]");
+    rig_name(&rig->log, head);
     x->filter_request_body = rig_path_has(head, "filter");
     x->filter_response_body = rig_path_has(head, "echo");
     if (rig_path_has(head, "noupgrade")) {
@@ -93,7 +100,11 @@ static inline enum http_verdict rig_request(void *user, struct http_exchange *x,
                                            .close = rig_path_has(head, "deny-close")};
         return HTTP_ANSWER;
     }
-    return rig_path_has(head, "reset") ? HTTP_RESET : HTTP_PASS;
+    if (rig_path_has(head, "reset")) {
+        return HTTP_RESET;
+    }
+    rig_name(&rig->passed, head);
+    return HTTP_PASS;
 }
 
 static inline enum http_verdict rig_body(struct rig *rig, const uint8_t *data, size_t len,
@@ -129,6 +140,7 @@ static inline enum http_verdict rig_response(void *user, struct http_exchange *x
     (void)x;
     snprintf(status, sizeof(status), "<%u>", head->status);
     rig_puts(&rig->log, status);
+    rig->tunnel = rig->tunnel || head->status == 101;
     if (http_head_find(head, "X-Reset") != NULL) {
         return HTTP_RESET;
     }
@@ -212,6 +224,7 @@ static inline void rig_start(struct rig *rig, size_t head_bytes)
     rig_puts(&rig->up, "");
     rig_puts(&rig->down, "");
     rig_puts(&rig->log, "");
+    rig_puts(&rig->passed, "");
     rig_puts(&rig->seen[0], "");
     rig_puts(&rig->seen[1], "");
     if (http1_relay_new(&settings, &rig_filter, rig, &rig->relay) < 0) {
@@ -228,6 +241,7 @@ static inline void rig_end(struct rig *rig)
     free(rig->up.at);
     free(rig->down.at);
     free(rig->log.at);
+    free(rig->passed.at);
     free(rig->seen[0].at);
     free(rig->seen[1].at);
 }

@@ -1,0 +1,188 @@
+/* What a plain server sees in the bytes that went upstream. They are canonical: one spelling of
+ * each framing, or the relay is wrong. */
+#ifndef TEST_HTTP_H1_NAIVE_H
+#define TEST_HTTP_H1_NAIVE_H
+
+#include <ctype.h>
+
+#include "http/h1_rig.h"
+
+struct naive {
+    const char *at, *end;
+    struct rig_text requests; /* "[METHOD AUTHORITY PATH]" of each */
+    struct rig_text filtered; /* the bodies of those whose path has "filter" */
+    bool partial;             /* the last message is not whole */
+    const char *wrong;
+};
+
+/* The next line without CR LF, or NULL at the end of the bytes. */
+static inline const char *naive_line(struct naive *n, size_t *ret_len)
+{
+    const char *line = n->at;
+    for (const char *p = line; p + 1 < n->end; p++) {
+        if (p[0] == '\n' || p[0] == '\0') {
+            n->wrong = "a bare LF or a NUL in a head";
+        }
+        if (p[0] == '\r') {
+            n->wrong = p[1] == '\n' ? n->wrong : "a bare CR in a head";
+            n->at = p + 2;
+            *ret_len = (size_t)(p - line);
+            return line;
+        }
+    }
+    n->partial = true;
+    return NULL;
+}
+
+static inline bool naive_is(const char *line, size_t len, const char *name, const char **ret_value)
+{
+    size_t n = strlen(name);
+    if (len < n + 2 || memcmp(line + n, ": ", 2) != 0) {
+        return false;
+    }
+    for (size_t i = 0; i < n; i++) {
+        if (tolower((unsigned char)line[i]) != name[i]) {
+            return false;
+        }
+    }
+    *ret_value = line + n + 2;
+    return true;
+}
+
+static inline void naive_bytes(struct naive *n, unsigned long long len, bool filtered)
+{
+    size_t left = (size_t)(n->end - n->at);
+    size_t take = len < left ? (size_t)len : left;
+    n->partial = n->partial || take < len;
+    if (filtered) {
+        rig_put(&n->filtered, n->at, take);
+    }
+    n->at += take;
+}
+
+static inline void naive_chunks(struct naive *n, bool filtered)
+{
+    size_t len;
+    for (;;) {
+        const char *line = naive_line(n, &len);
+        if (line == NULL || n->wrong != NULL) {
+            return;
+        }
+        unsigned long long size = 0;
+        for (size_t i = 0; i < len; i++) {
+            if (!isxdigit((unsigned char)line[i]) || isupper((unsigned char)line[i])) {
+                n->wrong = "a chunk size that is not plain";
+                return;
+            }
+            size = size * 16 + (unsigned)(line[i] <= '9' ? line[i] - '0' : line[i] - 'a' + 10);
+        }
+        if (len == 0 || (line[0] == '0' && len > 1)) {
+            n->wrong = "a chunk size that is not plain";
+            return;
+        }
+        if (size == 0) {
+            break;
+        }
+        naive_bytes(n, size, filtered);
+        if (n->partial) {
+            return;
+        }
+        if (naive_line(n, &len) != NULL && len != 0) {
+            n->wrong = "no CR LF behind a chunk";
+        }
+        if (n->partial || n->wrong != NULL) {
+            return;
+        }
+    }
+    while (naive_line(n, &len) != NULL && len > 0) {
+    }
+}
+
+/* One request with its body. Returns whether there may be another. */
+static inline bool naive_request(struct naive *n)
+{
+    size_t len;
+    const char *line = naive_line(n, &len);
+    if (line == NULL) {
+        return false;
+    }
+    const char *space = memchr(line, ' ', len);
+    const char *second =
+        space == NULL ? NULL : memchr(space + 1, ' ', len - (size_t)(space + 1 - line));
+    if (second == NULL || second + 9 != line + len || memcmp(second, " HTTP/1.", 8) != 0) {
+        n->wrong = "a request line that is not plain";
+        return false;
+    }
+    rig_puts(&n->requests, "[");
+    rig_put(&n->requests, line, (size_t)(space + 1 - line));
+    struct rig_text path = {0};
+    rig_put(&path, space + 1, (size_t)(second - space - 1));
+    bool filtered = strstr(path.at, "filter") != NULL;
+    unsigned hosts = 0, lengths = 0, codings = 0;
+    unsigned long long length = 0;
+    const char *value;
+    while ((line = naive_line(n, &len)) != NULL && len > 0 && n->wrong == NULL) {
+        size_t value_len;
+        if (naive_is(line, len, "host", &value)) {
+            hosts++;
+            value_len = (size_t)(line + len - value);
+            rig_put(&n->requests, value, value_len);
+        } else if (naive_is(line, len, "content-length", &value)) {
+            lengths++;
+            for (; value < line + len; value++) {
+                n->wrong = isdigit((unsigned char)*value) ? n->wrong : "an odd length";
+                length = length * 10 + (unsigned)(*value - '0');
+            }
+        } else if (naive_is(line, len, "transfer-encoding", &value)) {
+            codings++;
+            n->wrong = line + len == value + 7 && memcmp(value, "chunked", 7) == 0
+                           ? n->wrong
+                           : "an odd coding";
+        } else if (line[0] == ' ' || line[0] == '\t' || memchr(line, ':', len) == NULL) {
+            n->wrong = "a line that is no field";
+        }
+    }
+    rig_puts(&n->requests, " ");
+    rig_puts(&n->requests, path.at);
+    rig_puts(&n->requests, "]");
+    free(path.at);
+    if (hosts > 1 || lengths + codings > 1) {
+        n->wrong = "a field of the framing twice";
+    }
+    if (n->wrong != NULL || n->partial) {
+        return false;
+    }
+    if (codings == 1) {
+        naive_chunks(n, filtered);
+    } else {
+        naive_bytes(n, length, filtered);
+    }
+    return n->wrong == NULL && !n->partial && n->at < n->end;
+}
+
+/* Reads what went upstream. Returns NULL when it is what the filter passed, nothing else and with
+ * every byte of a filtered body seen; or what is wrong with it. */
+static inline const char *naive_judge(const struct rig *rig)
+{
+    struct naive n = {.at = rig->up.at, .end = rig->up.at + rig->up.len};
+    rig_puts(&n.requests, "");
+    rig_puts(&n.filtered, "");
+    while (n.at < n.end && naive_request(&n)) {
+        if (rig->tunnel && n.requests.len == rig->passed.len) {
+            break; /* what follows 101 is no request */
+        }
+    }
+    if (n.wrong == NULL && strncmp(rig->passed.at, n.requests.at, n.requests.len) != 0) {
+        n.wrong = "a request that was not judged";
+    }
+    if (n.wrong == NULL && !rig->grow && !rig->tunnel &&
+        (n.filtered.len > rig->seen[HTTP_TO_UPSTREAM].len ||
+         memcmp(n.filtered.at, rig->seen[HTTP_TO_UPSTREAM].at, n.filtered.len) != 0)) {
+        n.wrong = "bytes of a body that the filter did not see";
+    }
+    free(n.requests.at);
+    free(n.filtered.at);
+    return n.wrong;
+}
+
+#endif
