@@ -47,7 +47,8 @@ struct rig {
     struct rig_text log;      /* what the filter was told */
     struct rig_text passed;   /* "[METHOD AUTHORITY PATH]" of each request as it passed */
     bool tunnel;              /* after 101 */
-    struct rig_text seen[2];  /* bodies that it saw, by way */
+    bool cut_short; /* a body was not passed: how much of it was seen depends on the pieces */
+    struct rig_text seen[2]; /* bodies that it saw, by way */
     struct rig_input guest, upstream;
     size_t piece;  /* most bytes at a time; 0: all */
     size_t cut;    /* the first piece of the next input; 0: none */
@@ -114,6 +115,7 @@ static inline enum http_verdict rig_body(struct rig *rig, const uint8_t *data, s
     for (size_t i = 0; i < len; i++) {
         int r = byte_queue_put(out, data[i] == 'x' && rig->grow ? "yyy" : (const char *)&data[i],
                                data[i] == 'x' && rig->grow ? 3 : 1);
+        rig->cut_short = rig->cut_short || data[i] == '!' || data[i] == '?';
         verdict = r < 0 || data[i] == '!' ? HTTP_RESET : data[i] == '?' ? HTTP_ANSWER : verdict;
     }
     return verdict;
@@ -191,6 +193,8 @@ static inline void rig_done(void *user, struct http_exchange *x, unsigned status
     struct rig *rig = user;
     char line[256];
     rig->open--;
+    bytes_out = rig->cut_short ? 0 : bytes_out;
+    bytes_in = rig->cut_short ? 0 : bytes_in;
     snprintf(line, sizeof(line), "{%u %u %llu %llu%s%s}\n", x->id, status,
              (unsigned long long)bytes_out, (unsigned long long)bytes_in, fault != NULL ? " " : "",
              fault != NULL ? fault : "");
@@ -289,18 +293,18 @@ static inline bool rig_give(struct rig *rig, struct rig_input *in, bool guest)
     return taken > 0;
 }
 
-/* Until nothing moves any more. */
+/* Until nothing moves any more. The guest gets on when all else is done, so that it does not depend
+ * on the size of the pieces what comes first. */
 static inline void rig_pump(struct rig *rig)
 {
     for (bool moved = true; moved;) {
-        moved = rig_give(rig, &rig->guest, true);
-        moved = rig_give(rig, &rig->upstream, false) || moved;
+        moved = rig_give(rig, &rig->upstream, false);
         bool sent = rig_drain(rig, &rig->relay->to_guest, &rig->down);
         sent = rig_drain(rig, &rig->relay->to_upstream, &rig->up) || sent;
         if (sent && http_relay_resume(rig->relay) < 0) {
             rig->error = -1;
         }
-        moved = moved || sent;
+        moved = moved || sent || rig_give(rig, &rig->guest, true);
     }
 }
 
