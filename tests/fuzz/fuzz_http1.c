@@ -75,8 +75,10 @@ static void play(struct rig *rig, const struct script *s)
         }
         rig_pump(rig);
         size_t most = 2 * (HTTP_HEAD_TEXT_MAX + MESSAGE_MAX);
+        const char *wrong = naive_judge(rig);
         if (rig->relay->to_guest.len > most || rig->relay->to_upstream.len > most ||
-            rig->error != 0 || naive_judge(rig) != NULL) {
+            rig->error != 0 || wrong != NULL) {
+            fprintf(stderr, "%s\n%s\n", wrong == NULL ? "too much" : wrong, rig->up.at);
             abort();
         }
     }
@@ -99,6 +101,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         strcmp(whole.log.at, pieces.log.at) != 0 ||
         whole.relay->guest_end != pieces.relay->guest_end ||
         whole.relay->upstream_end != pieces.relay->upstream_end) {
+        fprintf(stderr, "whole: ends %u %u\n%s\n", whole.relay->guest_end,
+                whole.relay->upstream_end, whole.log.at);
+        fprintf(stderr, "in pieces: ends %u %u\n%s\n", pieces.relay->guest_end,
+                pieces.relay->upstream_end, pieces.log.at);
         abort();
     }
     rig_end(&whole);

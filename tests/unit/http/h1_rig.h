@@ -111,14 +111,17 @@ static inline enum http_verdict rig_request(void *user, struct http_exchange *x,
 static inline enum http_verdict rig_body(struct rig *rig, const uint8_t *data, size_t len,
                                          struct byte_queue *out)
 {
-    enum http_verdict verdict = HTTP_PASS;
     for (size_t i = 0; i < len; i++) {
-        int r = byte_queue_put(out, data[i] == 'x' && rig->grow ? "yyy" : (const char *)&data[i],
-                               data[i] == 'x' && rig->grow ? 3 : 1);
-        rig->cut_short = rig->cut_short || data[i] == '!' || data[i] == '?';
-        verdict = r < 0 || data[i] == '!' ? HTTP_RESET : data[i] == '?' ? HTTP_ANSWER : verdict;
+        bool more = data[i] == 'x' && rig->grow;
+        if (data[i] == '!' || data[i] == '?') {
+            rig->cut_short = true;
+            return data[i] == '!' ? HTTP_RESET : HTTP_ANSWER;
+        }
+        if (byte_queue_put(out, more ? (const void *)"yyy" : &data[i], more ? 3 : 1) < 0) {
+            return HTTP_RESET;
+        }
     }
-    return verdict;
+    return HTTP_PASS;
 }
 
 static inline enum http_verdict rig_request_body(void *user, struct http_exchange *x,
@@ -184,7 +187,8 @@ static inline enum http_verdict rig_tunnel(void *user, struct http_exchange *x, 
     struct rig *rig = user;
     (void)x;
     rig_put(&rig->seen[way], data, len);
-    return memchr(data, '!', len) != NULL ? HTTP_RESET : HTTP_PASS;
+    rig->cut_short = rig->cut_short || memchr(data, '!', len) != NULL;
+    return rig->cut_short ? HTTP_RESET : HTTP_PASS;
 }
 
 static inline void rig_done(void *user, struct http_exchange *x, unsigned status,
