@@ -115,6 +115,8 @@ static int tools_reason(lua_State *L)
     while (decision.reason < LN_REASONS && strcmp(ln_reason_name(decision.reason), reason) != 0) {
         decision.reason++;
     }
+    lua_getfield(L, 3, "inspect");
+    decision.inspect = lua_toboolean(L, -1);
     luaL_argcheck(L, decision.rule <= ln_policy_rule_count(object->policy), 3, "no such rule");
     struct arena arena = {0};
     char text[1024]; /* the arena is freed before anything can raise */

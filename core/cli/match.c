@@ -16,7 +16,9 @@ static int match_main(int argc, char **argv);
 
 const struct command command_match = {
     .name = "match",
-    .synopsis = "[--json] [--resolved NAME=IP[,IP]]... [--sni NAME] [--trace] POLICY QUERY",
+    .synopsis =
+        "[--json] [--resolved NAME=IP[,IP]]... [--sni NAME] [--http REQUEST] [--header FIELD]... "
+        "[--trace] POLICY QUERY",
     .summary = "tells what a policy says about a connection or a DNS query, and which rule decides",
     .help =
         "QUERY, in one word or several:\n"
@@ -29,12 +31,14 @@ const struct command command_match = {
         "Exit status: 0 allow, 1 deny or reject, 2 an error.\n\n"
         "  --resolved NAME=IP[,IP]  the sandbox has resolved NAME to these addresses\n"
         "  --sni NAME               the name that the client shows (TLS SNI); else it shows none\n"
+        "  --http 'METHOD PATH'     a request on the connection, which shows the query's name\n"
+        "  --header 'NAME: VALUE'   a header of the request\n"
         "  --trace                  every rule that was considered, and what the wire would show\n"
         "  --json                   one JSON object for each address, a line each\n",
     .main = match_main,
 };
 
-enum { RESOLVED_MAX = 64, ADDRESSES_MAX = 64 };
+enum { RESOLVED_MAX = 64, ADDRESSES_MAX = 64, HEADERS_MAX = 64 };
 
 struct match {
     bool as_json, trace;
@@ -42,6 +46,10 @@ struct match {
     size_t n_resolved;
     const char *sni_text;
     char sni[LN_NAME_MAX + 1];
+    const char *http; /* "GET /path" */
+    ln_http_request request;
+    const char *headers[HEADERS_MAX];
+    size_t n_headers;
     struct query query;
     ln_addr addresses[ADDRESSES_MAX]; /* of the peer */
     size_t n_addresses;
@@ -72,6 +80,67 @@ static int take_resolved(void *user, const char *value)
         return command_usage_error(&command_match, "--resolved: more than %d", RESOLVED_MAX);
     }
     match->resolved[match->n_resolved++] = value;
+    return 0;
+}
+
+static int take_header(void *user, const char *value)
+{
+    struct match *match = user;
+    const char *colon = strchr(value, ':');
+    if (colon == NULL || colon == value) {
+        return command_usage_error(&command_match, "--header: found '%s'; accepted: NAME: VALUE",
+                                   value);
+    }
+    if (match->n_headers == HEADERS_MAX) {
+        return command_usage_error(&command_match, "--header: more than %d", HEADERS_MAX);
+    }
+    match->headers[match->n_headers++] = value;
+    return 0;
+}
+
+/* As ln_http_request.field. */
+static bool header_at(const void *user, size_t n, const char **ret_name, size_t *ret_name_len,
+                      const char **ret_value, size_t *ret_value_len)
+{
+    const struct match *match = user;
+    if (n >= match->n_headers) {
+        return false;
+    }
+    const char *colon = strchr(match->headers[n], ':');
+    *ret_name = match->headers[n];
+    *ret_name_len = (size_t)(colon - match->headers[n]);
+    *ret_value = colon + 1 + strspn(colon + 1, " \t");
+    *ret_value_len = strlen(*ret_value);
+    return true;
+}
+
+static int read_request(struct match *match)
+{
+    if (match->http == NULL && match->n_headers == 0) {
+        return 0;
+    }
+    if (match->query.is_dns || match->query.direction != LN_EGRESS ||
+        match->query.protocol != LN_TCP) {
+        return command_usage_error(&command_match, "--http: requests are of egress tcp");
+    }
+    const char *text = match->http != NULL ? match->http : "GET /";
+    size_t method_len = strcspn(text, " ");
+    const char *path = text + method_len + strspn(text + method_len, " ");
+    if (method_len == 0 || *path == '\0') {
+        return command_usage_error(&command_match, "--http: found '%s'; accepted: METHOD PATH",
+                                   text);
+    }
+    match->request = (ln_http_request){
+        .method = text,
+        .method_len = method_len,
+        .path = path,
+        .path_len = strlen(path),
+        .field = header_at,
+        .user = match,
+    };
+    if (match->sni_text == NULL && match->query.is_named) {
+        match->sni_text = match->query.name;
+    }
     return 0;
 }
 
@@ -125,9 +194,10 @@ static int read_arguments(struct match *match, char **words, size_t n_words)
     if (!match->query.is_dns && !match->query.is_named) {
         match->addresses[match->n_addresses++] = match->query.address;
     }
-    int status = match->sni_text == NULL
-                     ? 0
-                     : read_name("--sni", match->sni_text, strlen(match->sni_text), match->sni);
+    int status = read_request(match);
+    if (status == 0 && match->sni_text != NULL) {
+        status = read_name("--sni", match->sni_text, strlen(match->sni_text), match->sni);
+    }
     for (size_t i = 0; status == 0 && i < match->n_resolved; i++) {
         status = pin(match, match->resolved[i]);
     }
@@ -184,6 +254,10 @@ static void judge_connection(struct match *match, const ln_addr *address, struct
         query.name_state = LN_NAME_SHOWN;
         query.claimed = match->sni;
     }
+    if (match->request.method != NULL) {
+        query.http_state = LN_HTTP_REQUEST;
+        query.request = &match->request;
+    }
     ln_trace trace = trace_to(match, verdict);
     ln_policy_evaluate(match->policy, match->pins, &match->host, &query, &verdict->decision,
                        verdict->steps != NULL ? &trace : NULL);
@@ -196,6 +270,10 @@ static const char *wire_connection(const struct match *match, const struct verdi
     bool tcp = match->query.protocol == LN_TCP;
     bool egress = match->query.direction == LN_EGRESS;
     ln_action action = verdict->decision.action;
+    if (match->request.method != NULL) {
+        return action == LN_ALLOW ? "the request goes out"
+                                  : "the client is answered 403, or its connection is refused";
+    }
     if (action == LN_ALLOW) {
         return egress ? tcp ? "the connection is made" : "the packet goes out"
                       : "it reaches the guest";
@@ -232,7 +310,7 @@ static const char *reason(struct match *match, const struct verdict *verdict)
     return show_reason(&match->arena, match->policy, match->query.direction, &verdict->decision);
 }
 
-enum { SUBJECT_MAX = LN_NAME_MAX + 64 };
+enum { SUBJECT_MAX = LN_NAME_MAX + 512 }; /* a longer request is cut off */
 
 /* What was judged, with the address in the place of a name. */
 static const char *subject(const struct match *match, const struct verdict *verdict,
@@ -254,6 +332,9 @@ static const char *subject(const struct match *match, const struct verdict *verd
                 ln_protocol_name(query->protocol), address);
     if (query_has_ports(query)) {
         text_printf(&text, ingress ? " -> %u" : ":%u", (unsigned)query->port);
+    }
+    if (match->request.method != NULL) {
+        text_printf(&text, ", %s", match->http != NULL ? match->http : "GET /");
     }
     return dst;
 }
@@ -304,6 +385,9 @@ static void show_json(struct match *match, const struct verdict *verdict)
         json_integer(&json, "rule", decision->rule);
         json_string(&json, "text", show_rule(&match->arena, rule));
         json_string(&json, "source", show_source(&match->arena, rule));
+    }
+    if (decision->inspect) {
+        json_bool(&json, "inspect", true);
     }
     if (decision->reason == LN_REASON_HANDLER_ERROR) {
         json_string(&json, "error", ln_policy_handler_error(match->policy));
@@ -415,9 +499,12 @@ static int match_main(int argc, char **argv)
         {.name = "trace", .flag = &match.trace},
         {.name = "sni", .value = &match.sni_text},
         {.name = "resolved", .take = take_resolved, .user = &match},
+        {.name = "http", .value = &match.http},
+        {.name = "header", .take = take_header, .user = &match},
     };
     size_t count;
-    int status = options_parse(&command_match, specs, 4, argv, &count);
+    int status =
+        options_parse(&command_match, specs, sizeof(specs) / sizeof(specs[0]), argv, &count);
     if (status != OPTIONS_GO_ON) {
         return status;
     }

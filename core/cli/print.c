@@ -27,14 +27,13 @@ static void print_text(const ln_policy *policy, struct arena *arena)
     int width = snprintf(NULL, 0, "%zu", count);
     int columns = 0;
     for (size_t i = 1; i <= count; i++) {
-        int len = ln_rule_format(ln_policy_rule(policy, i), NULL, 0);
+        int len = (int)strlen(show_rule(arena, ln_policy_rule(policy, i)));
         columns = len > columns && len <= TEXT_COLUMNS ? len : columns;
     }
     for (size_t i = 1; i <= count; i++) {
         const ln_rule *rule = ln_policy_rule(policy, i);
-        printf("%*zu  %-*s  %s%s%s", width, i, columns, show_rule(arena, rule),
-               show_source(arena, rule), rule->when != 0 ? "  when(function)" : "",
-               rule->http != NULL ? "  http{}" : "");
+        printf("%*zu  %-*s  %s%s", width, i, columns, show_rule(arena, rule),
+               show_source(arena, rule), rule->when != 0 ? "  when(function)" : "");
         printf(rule->name != NULL ? "  # %s\n" : "\n", rule->name);
     }
     const ln_settings *settings = ln_policy_settings(policy);

@@ -151,6 +151,11 @@ bool record_is_query(const struct record *record)
            record->kind == LN_EVENT_DNS_REBIND;
 }
 
+bool record_is_request(const struct record *record)
+{
+    return record->kind == LN_EVENT_HTTP_REQUEST && record->method != NULL && record->path != NULL;
+}
+
 int record_read(struct arena *arena, const char *line, size_t len, struct record *ret,
                 const char **ret_why)
 {
@@ -172,10 +177,12 @@ int record_read(struct arena *arena, const char *line, size_t len, struct record
         .time = needed(&fields, "time", "`time` is missing"),
         .name = string_of(&fields, "name"),
         .type = string_of(&fields, "type"),
+        .method = string_of(&fields, "method"),
+        .path = string_of(&fields, "path"),
     };
     ret->reason = string_of(&fields, "reason");
     ret->reason = ret->reason != NULL ? ret->reason : "";
-    if (record_is_flow(ret) || record_is_query(ret)) {
+    if (record_is_flow(ret) || record_is_query(ret) || record_is_request(ret)) {
         read_subject(&fields, ret);
     }
     *ret_why = fields.why;

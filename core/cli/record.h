@@ -15,16 +15,18 @@ struct record {
     ln_direction direction;
     ln_addr src, dst;
     uint16_t port;
-    const char *name; /* NULL: none */
-    bool name_shown;  /* by the client; else the address was resolved from it */
-    const char *type; /* of a query; NULL: none */
+    const char *name;          /* NULL: none */
+    bool name_shown;           /* by the client; else the address was resolved from it */
+    const char *type;          /* of a query; NULL: none */
+    const char *method, *path; /* of a request */
     ln_action action;
     const char *reason; /* "": none */
     ln_addr *addresses;
     size_t n_addresses;
 };
 
-/* Whether it is a flow's opening or refusal, and whether it is about a query. */
+/* Whether it is a flow's opening or refusal, is about a query, or about a request. */
+bool record_is_request(const struct record *record);
 bool record_is_flow(const struct record *record);
 bool record_is_query(const struct record *record);
 

@@ -24,11 +24,12 @@ static int replay_main(int argc, char **argv);
 const struct command command_replay = {
     .name = "replay",
     .synopsis = "[--all] [--json] EVENTS POLICY",
-    .summary = "judges recorded flows and queries by another policy",
+    .summary = "judges recorded flows, queries and requests by another policy",
     .help =
         "EVENTS is what `run --events FILE` wrote; -: standard input. Those that POLICY judges\n"
         "otherwise are shown, with what decides, and how many they are. The addresses that\n"
-        "names had are those of the recording.\n"
+        "names had are those of the recording. Headers of requests are not recorded: rules about\n"
+        "them do not match.\n"
         "Exit status: 0 nothing changes, 1 something does, 2 an error.\n\n"
         "  --all   show every one, not only what changes\n"
         "  --json  one JSON object for each, a line each; the last one has the counts\n",
@@ -84,12 +85,6 @@ static void judge_connection(const struct replay *replay, const struct record *r
     ln_policy_evaluate(replay->policy, replay->pins, &replay->host, &query, ret, NULL);
 }
 
-static int pin(struct replay *replay, const char *name, const ln_addr *addr)
-{
-    int r = ln_pins_add(replay->pins, name, addr, 0, UINT64_MAX);
-    return r == -ENOMEM ? r : 0;
-}
-
 /* Whether a policy said so. */
 static bool is_verdict(const struct record *record)
 {
@@ -105,6 +100,38 @@ static bool is_verdict(const struct record *record)
         }
     }
     return false;
+}
+
+/* Returns whether it can be judged. Its flow, which was recorded before, has pinned the name. */
+static int judge_request(const struct replay *replay, const struct record *record, ln_decision *ret)
+{
+    if (record->direction != LN_EGRESS || record->protocol != LN_TCP) {
+        return false;
+    }
+    ln_http_request request = {
+        .method = record->method,
+        .method_len = strlen(record->method),
+        .path = record->path,
+        .path_len = strlen(record->path),
+    };
+    bool named = ln_name_is_canonical(record->name);
+    ln_query query = {
+        .protocol = LN_TCP,
+        .address = record->dst,
+        .port = record->port,
+        .name_state = named ? LN_NAME_SHOWN : LN_NAME_NONE,
+        .claimed = named ? record->name : NULL,
+        .http_state = LN_HTTP_REQUEST,
+        .request = &request,
+    };
+    ln_policy_evaluate(replay->policy, replay->pins, &replay->host, &query, ret, NULL);
+    return is_verdict(record);
+}
+
+static int pin(struct replay *replay, const char *name, const ln_addr *addr)
+{
+    int r = ln_pins_add(replay->pins, name, addr, 0, UINT64_MAX);
+    return r == -ENOMEM ? r : 0;
 }
 
 /* Returns whether it can be judged, or -ENOMEM. */
@@ -191,6 +218,14 @@ static const char *subject_of(struct replay *replay, const struct record *record
                                  (unsigned)record->port);
 }
 
+static const char *subject(struct replay *replay, const struct record *record)
+{
+    const char *connection = subject_of(replay, record);
+    return record_is_request(record)
+               ? arena_printf(&replay->arena, "%s, %s %s", connection, record->method, record->path)
+               : connection;
+}
+
 static void show_json(struct replay *replay, const struct record *record,
                       const ln_decision *decision)
 {
@@ -199,7 +234,7 @@ static void show_json(struct replay *replay, const struct record *record,
     json_open(&json, NULL, '{');
     json_integer(&json, "line", (int64_t)replay->line);
     json_string(&json, "time", record->time);
-    json_string(&json, "query", subject_of(replay, record));
+    json_string(&json, "query", subject(replay, record));
     json_string(&json, "name", record->name);
     json_string(&json, "before", ln_action_name(record->action));
     json_string(&json, "after", ln_action_name(decision->action));
@@ -216,13 +251,13 @@ static void show_json(struct replay *replay, const struct record *record,
 static void show_text(struct replay *replay, const struct record *record,
                       const ln_decision *decision)
 {
-    const char *name = record_is_flow(record) ? record->name : NULL;
+    const char *name = record_is_query(record) ? NULL : record->name;
     if (decision->action == record->action) {
         printf("%-16s", ln_action_name(record->action));
     } else {
         printf("%-6s -> %-6s", ln_action_name(record->action), ln_action_name(decision->action));
     }
-    printf("  %s%s%s%s: %s\n", subject_of(replay, record), name != NULL ? " (" : "",
+    printf("  %s%s%s%s: %s\n", subject(replay, record), name != NULL ? " (" : "",
            name != NULL ? name : "", name != NULL ? ")" : "",
            show_reason(&replay->arena, replay->policy, record->direction, decision));
 }
@@ -280,11 +315,14 @@ static int replay_line(struct replay *replay, const char *text, size_t len)
     if (r == -EINVAL) {
         command_say("%s:%" PRIu64 ": %s", replay->path, replay->line, why);
     }
-    if (r < 0 || (!record_is_flow(&record) && !record_is_query(&record))) {
+    bool is_flow = record_is_flow(&record);
+    bool is_request = record_is_request(&record);
+    if (r < 0 || (!is_flow && !is_request && !record_is_query(&record))) {
         return r;
     }
-    r = record_is_flow(&record) ? judge_flow(replay, &record, &decision)
-                                : judge_query(replay, &record, &decision);
+    r = is_flow      ? judge_flow(replay, &record, &decision)
+        : is_request ? judge_request(replay, &record, &decision)
+                     : judge_query(replay, &record, &decision);
     if (r > 0) {
         show(replay, &record, &decision);
     } else if (r == 0) {

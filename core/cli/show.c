@@ -8,11 +8,17 @@
 const char *show_rule(struct arena *arena, const ln_rule *rule)
 {
     int len = ln_rule_format(rule, NULL, 0);
-    char *text = arena_alloc(arena, (size_t)len + 1);
+    int http_len = rule->http != NULL ? ln_http_match_format(rule->http, NULL, 0) : 0;
+    char *text = arena_alloc(arena, (size_t)(len + http_len) + sizeof(" http{}"));
     if (text == NULL) {
         return "";
     }
     ln_rule_format(rule, text, (size_t)len + 1);
+    if (rule->http != NULL) {
+        char *at = stpcpy(text + len, " http{");
+        ln_http_match_format(rule->http, at, (size_t)http_len + 1);
+        strcpy(at + http_len, "}");
+    }
     return text;
 }
 
@@ -66,6 +72,13 @@ static void http_json(struct json *json, const ln_http_match *http)
     }
     json_close(json, ']');
     json_string(json, "path", http->path);
+    if (http->n_headers > 0) {
+        json_open(json, "headers", '{');
+        for (size_t i = 0; i < http->n_headers; i++) {
+            json_string(json, http->headers[i].name, http->headers[i].value);
+        }
+        json_close(json, '}');
+    }
     json_close(json, '}');
 }
 
@@ -170,6 +183,9 @@ const char *show_reason(struct arena *arena, const ln_policy *policy, ln_directi
     case LN_REASON_NAME_UNKNOWN:
         text = "it hangs on the name that the client shows";
         break;
+    }
+    if (decision->inspect) {
+        text = arena_printf(arena, "%s; its requests are judged one by one", text);
     }
     return text != NULL ? text : "";
 }

@@ -9,6 +9,7 @@
 #include "base/host.h"
 #include "luabind/budget.h"
 #include "luabind/fields.h"
+#include "luabind/request.h"
 
 enum { MEASURE_MAX = 1000000 }; /* rounds */
 
@@ -101,6 +102,10 @@ static void push_decision(lua_State *L, const ln_policy *policy, const ln_decisi
         lua_pushinteger(L, decision->rule);
         lua_setfield(L, -2, "rule");
         set_rule_source(L, ln_policy_rule(policy, decision->rule));
+    }
+    if (decision->inspect) {
+        lua_pushboolean(L, true);
+        lua_setfield(L, -2, "inspect");
     }
     if (decision->reason == LN_REASON_HANDLER_ERROR) {
         set_string(L, "error", ln_policy_handler_error(policy));
@@ -234,20 +239,23 @@ static ln_host_addrs host_of(const struct policy_object *object)
         .addrs = object->host, .n_addrs = object->n_host, .n_gateway = object->n_gateway};
 }
 
-/* A connection to be judged. */
+/* A connection to be judged, or a request. */
 struct question {
     ln_query query;
+    struct lua_request request;
     char name[LN_NAME_MAX + 1]; /* what `query` shows */
     ln_addr addrs[POLICY_GATEWAY_MAX];
     ln_host_addrs host;
 };
 
-/* Reads the table at `index`: direction=, protocol=, address=, port=, sni=, host=, flows=. */
+/* Reads the table at `index`: direction=, protocol=, address=, port=, sni=, host=, flows=, method=,
+ * path=, headers=, http=. Texts are borrowed from the table. */
 static void read_question(lua_State *L, int index, const struct policy_object *object,
                           struct question *ret)
 {
     static const char *const fields[] = {"direction", "protocol", "address", "port",  "sni",
-                                         "host",      "flows",    "flow",    "trace", NULL};
+                                         "host",      "flows",    "flow",    "trace", "method",
+                                         "path",      "headers",  "http",    NULL};
     check_fields(L, index, fields);
     ret->query = (ln_query){
         .direction = (ln_direction)choice_field(L, index, "direction", "egress", directions),
@@ -262,6 +270,7 @@ static void read_question(lua_State *L, int index, const struct policy_object *o
         luaL_error(L, "port: needed with tcp and udp");
     }
     read_sni(L, index, &ret->query, ret->name);
+    request_read(L, index, &ret->request, &ret->query);
     ret->host = host_of(object);
     if (lua_getfield(L, index, "host") != LUA_TNIL) {
         ret->host.addrs = ret->addrs;
@@ -427,7 +436,7 @@ static const char *direction_of(const ln_rule *rule)
 
 static void push_http(lua_State *L, const ln_http_match *http)
 {
-    lua_createtable(L, 0, 2);
+    lua_createtable(L, 0, 3);
     lua_createtable(L, (int)http->n_methods, 0);
     for (size_t i = 0; i < http->n_methods; i++) {
         lua_pushstring(L, http->methods[i]);
@@ -435,6 +444,13 @@ static void push_http(lua_State *L, const ln_http_match *http)
     }
     lua_setfield(L, -2, "methods");
     set_string(L, "path", http->path);
+    if (http->n_headers > 0) {
+        lua_createtable(L, 0, (int)http->n_headers);
+        for (size_t i = 0; i < http->n_headers; i++) {
+            set_string(L, http->headers[i].name, http->headers[i].value);
+        }
+        lua_setfield(L, -2, "headers");
+    }
 }
 
 static void push_rule(lua_State *L, const ln_rule *rule)

@@ -273,13 +273,13 @@ static uint8_t group_classes(const struct build *b, const uint32_t *members, uin
     return n_groups;
 }
 
-/* Picks the rules of one class that have no function. Returns how many. */
+/* Picks the rules of one class that match for sure. Returns how many. */
 static uint32_t pick(struct build *b, const uint32_t *members, uint32_t n, unsigned class)
 {
     uint32_t count = 0;
     for (uint32_t i = 0; i < n; i++) {
         const ln_rule *rule = &b->rs->rules[members[i]];
-        if (rule->when == 0 && (classes_of(rule) >> class & 1) != 0) {
+        if (rule_is_fixed(rule) && (classes_of(rule) >> class & 1) != 0) {
             b->picked[count++] = members[i];
         }
     }
@@ -317,6 +317,38 @@ static int build_port_maps(struct build *b, struct bucket *bucket, const uint32_
     return 0;
 }
 
+/* The bucket's rules about requests, if it has any. */
+static int build_http(struct build *b, uint32_t number, const uint32_t *members, uint32_t n)
+{
+    struct ruleset *rs = b->rs;
+    struct http_bucket http;
+    uint32_t total = 0;
+    int r = 0;
+    if (rs->http_min == RULE_NONE) {
+        return 0;
+    }
+    rs->http_of[number] = BUCKET_NONE;
+    for (int side = HTTP_ALLOW; r == 0 && side < HTTP_SIDES; side++) {
+        uint32_t count = 0;
+        for (uint32_t i = 0; i < n; i++) {
+            const ln_rule *rule = &rs->rules[members[i]];
+            if (rule->http != NULL && (rule->action == LN_ALLOW) == (side == HTTP_ALLOW)) {
+                b->picked[count++] = members[i];
+            }
+        }
+        total += count;
+        r = port_builder_add(&b->ports, rs->rules, b->picked, count, &http.map[side]);
+        r = r < 0 ? r
+                  : http_index_build(&http.index[side], &rs->arena, rs->rules, b->picked, count,
+                                     side == HTTP_ALLOW);
+    }
+    if (r == 0 && total > 0) {
+        rs->http_of[number] = rs->n_http;
+        rs->http[rs->n_http++] = http;
+    }
+    return r;
+}
+
 static int build_bucket(struct build *b, uint32_t number)
 {
     struct ruleset *rs = b->rs;
@@ -331,7 +363,7 @@ static int build_bucket(struct build *b, uint32_t number)
     };
     for (uint32_t i = 0; i < n; i++) {
         const ln_rule *rule = &rs->rules[members[i]];
-        if (rule->when != 0) {
+        if (rule->when != 0 && rule->http == NULL) {
             rs->functions[rs->n_functions++] = members[i];
             bucket->n_functions++;
         }
@@ -347,19 +379,24 @@ static int build_bucket(struct build *b, uint32_t number)
         uint32_t around = rs->buckets[bucket->parent].chain_min;
         bucket->chain_min = around < bucket->min_rule ? around : bucket->min_rule;
     }
-    return build_port_maps(b, bucket, members, n);
+    int r = build_http(b, number, members, n);
+    return r < 0 ? r : build_port_maps(b, bucket, members, n);
 }
 
 static int build_buckets(struct build *b)
 {
     struct ruleset *rs = b->rs;
     size_t n_functions = 0;
+    size_t n_http = 0; /* no fewer than the buckets that have such a rule */
     for (uint32_t i = 0; i < rs->n_rules; i++) {
         n_functions += rs->rules[i].when != 0;
+        n_http += rs->rules[i].http != NULL;
     }
+    rs->http = arena_array(&rs->arena, n_http, sizeof(*rs->http));
+    rs->http_of = arena_array(&rs->arena, n_http > 0 ? rs->n_buckets : 0, sizeof(*rs->http_of));
     rs->functions = arena_array(&rs->arena, n_functions, sizeof(*rs->functions));
     rs->buckets = arena_array(&rs->arena, rs->n_buckets, sizeof(*rs->buckets));
-    if (rs->functions == NULL || rs->buckets == NULL) {
+    if (rs->http == NULL || rs->http_of == NULL || rs->functions == NULL || rs->buckets == NULL) {
         return -ENOMEM;
     }
     for (uint32_t number = 0; number < rs->n_buckets; number++) {
@@ -374,8 +411,10 @@ static int build_buckets(struct build *b)
 /* The lowest rules of the kinds that are looked for at a price. */
 static void find_lowest(struct ruleset *rs)
 {
-    rs->group_min = rs->place_min = RULE_NONE;
+    rs->group_min = rs->place_min = rs->http_min = rs->when_min = RULE_NONE;
     for (uint32_t i = rs->n_rules; i-- > 0;) {
+        rs->http_min = rs->rules[i].http != NULL ? i : rs->http_min;
+        rs->when_min = rs->rules[i].when != 0 ? i : rs->when_min;
         if (rs->rules[i].destination.kind == LN_DEST_GROUP) {
             rs->group_min = i;
         } else if (is_by_place(&rs->rules[i])) {
@@ -384,17 +423,18 @@ static void find_lowest(struct ruleset *rs)
     }
 }
 
-static int build_closed_by_name(struct build *b)
+/* The map of the rules by name that refuse egress TCP: those about requests, or the others. */
+static int build_refusing(struct build *b, bool http, uint32_t *ret_map)
 {
     uint32_t count = 0;
     for (uint32_t i = 0; i < b->rs->n_rules; i++) {
         const ln_rule *rule = &b->rs->rules[i];
-        if (rule_is_by_name(rule) && rule->action != LN_ALLOW &&
+        if (rule_is_by_name(rule) && rule->action != LN_ALLOW && (rule->http != NULL) == http &&
             (classes_of(rule) >> class_of(LN_EGRESS, LN_TCP) & 1) != 0) {
             b->picked[count++] = i;
         }
     }
-    return port_builder_add(&b->ports, b->rs->rules, b->picked, count, &b->rs->closed_by_name);
+    return port_builder_add(&b->ports, b->rs->rules, b->picked, count, ret_map);
 }
 
 static int build(struct build *b, struct hash_key key)
@@ -403,7 +443,8 @@ static int build(struct build *b, struct hash_key key)
     int r = assign_buckets(b, key);
     r = r < 0 ? r : gather_members(b);
     r = r < 0 ? r : build_buckets(b);
-    r = r < 0 ? r : build_closed_by_name(b);
+    r = r < 0 ? r : build_refusing(b, false, &b->rs->closed_by_name);
+    r = r < 0 ? r : build_refusing(b, true, &b->rs->judged_by_name);
     return r < 0 ? r : port_builder_freeze(&b->ports, &b->rs->arena, &b->rs->ports);
 }
 

@@ -21,11 +21,15 @@
  * only get stricter than without it. Only egress has shown names: what a peer shows to the guest is
  * the guest's name, not the peer's, so in ingress the pins alone speak.
  *
- * While the name is not known yet (egress TCP), the verdict is put off if it hangs on the name: if,
- * of all names that could still be shown, none included, some open the connection and some do not.
- * Deny or reject makes no difference here: where nothing can open it there is nothing to wait for.
- * If the verdict does not hang on the name it is the one without a name. The names that could be
- * shown fall into few kinds:
+ * Rules about requests match for sure only once there is a request. Until then they are "maybe":
+ * the connection is decided by the first rule of the others, and it is let in to be inspected where
+ * that allows but a maybe before it refuses, or that refuses but a maybe before it allows.
+ *
+ * While the name is not known yet (egress TCP), the verdict is put off if it hangs on the name: if
+ * not all names that could still be shown, none included, lead to the same of three outcomes: let
+ * in, let in to be inspected, refused. Deny or reject makes no difference here: where nothing can
+ * open it there is nothing to wait for. If the verdict does not hang on the name it is the one
+ * without a name. The names that could be shown fall into few kinds:
  *
  * (1) Each pinned name: judged one by one.
  *
@@ -33,11 +37,15 @@
  *     that see a pinned name.
  *
  * (3) A name that is not pinned but known to a refusing rule. There is one for every such rule, so
- *     the first of them at the port (closed_by_name) tells: if it comes before what decides for a
- *     stranger, some name closes the connection.
+ *     the first of them at the port tells: if it comes before what decides for a stranger, some
+ * name refuses the connection (closed_by_name), but for a maybe of the stranger's that allows
+ * before it; a rule about requests (judged_by_name) has what is let in inspected. Of several that
+ *     refuse a later one adds nothing: if the first leads to what the stranger's names lead to,
+ * then so do they all.
  *
- * (4) No name: opens only what (1) or (2) opens and closes only what they close, so it need not be
- *     looked at.
+ * (4) No name: sees the rules of (1) and (2) together. The first of them that is no maybe is the
+ *     first of some pinned name or of the stranger, and before it there are no maybes but theirs:
+ * so where all of those lead to one outcome, this does.
  *
  * No function is called before the name is known. One that could be called may say anything, or
  * fail, which closes.
@@ -63,6 +71,7 @@ static struct search search_of(const struct evaluation *e, enum search_kind kind
         .protocol = e->query->protocol,
         .port = e->query->port,
         .best = best,
+        .facts = e->facts,
     };
 }
 
@@ -141,11 +150,27 @@ static uint32_t first_fixed(const struct evaluation *e)
 static uint32_t first_function(const struct evaluation *e, const struct sight *sight, uint32_t from,
                                uint32_t end)
 {
-    if (e->policy->ruleset.n_functions == 0) {
+    if (e->policy->ruleset.when_min >= end) {
         return end;
     }
     struct search search = search_of(e, SEARCH_FUNCTIONS, end);
     search.from = from;
+    search_address(e, &search);
+    search_names(e, sight, &search);
+    return search.best;
+}
+
+/* Whether a rule about requests before `end` could match, for all that is known. */
+static inline bool has_maybes(const struct evaluation *e, uint32_t end)
+{
+    return e->http == LN_HTTP_UNKNOWN && e->policy->ruleset.http_min < end;
+}
+
+/* The first of them that allows (or that refuses), or `end`. */
+static uint32_t first_maybe(const struct evaluation *e, const struct sight *sight,
+                            enum search_kind kind, uint32_t end)
+{
+    struct search search = search_of(e, kind, end);
     search_address(e, &search);
     search_names(e, sight, &search);
     return search.best;
@@ -269,6 +294,25 @@ static ln_decision decision_of(const ln_policy *policy, ln_direction direction, 
     };
 }
 
+/* What becomes of a connection that `rule` (or the default) decides as `action`, with the rules
+ * about requests before it. */
+static ln_decision with_maybes(const struct evaluation *e, uint32_t rule, ln_decision decision)
+{
+    if (!has_maybes(e, rule)) {
+        return decision;
+    }
+    if (decision.action == LN_ALLOW) {
+        decision.inspect = first_maybe(e, &e->sight, SEARCH_HTTP_REFUSE, rule) != rule;
+        return decision;
+    }
+    uint32_t maybe = first_maybe(e, &e->sight, SEARCH_HTTP_ALLOW, rule);
+    return maybe == rule ? decision
+                         : (ln_decision){.action = LN_ALLOW,
+                                         .rule = maybe + 1,
+                                         .reason = LN_REASON_RULE,
+                                         .inspect = true};
+}
+
 static ln_decision decide(struct evaluation *e)
 {
     uint32_t rule = first_fixed(e);
@@ -282,8 +326,9 @@ static ln_decision decide(struct evaluation *e)
     while ((asked = first_function(e, &e->sight, from, rule)) != rule) {
         int r = ask_when(e, asked);
         if (r < 0) {
-            return (ln_decision){
+            decision = (ln_decision){
                 .action = LN_DENY, .rule = asked + 1, .reason = LN_REASON_HANDLER_ERROR};
+            return with_maybes(e, asked, decision);
         }
         if (r > 0) {
             rule = asked;
@@ -291,55 +336,81 @@ static ln_decision decide(struct evaluation *e)
         }
         from = asked + 1;
     }
-    return decision_of(e->policy, e->query->direction, rule);
+    return with_maybes(e, rule, decision_of(e->policy, e->query->direction, rule));
 }
 
 /* ---- names not known yet ---- */
 
-/* What could become of the connection. */
+/* What could become of the connection: a set. */
+enum { REFUSED = 1, LET_IN = 2, INSPECTED = 4 };
+
 struct outlook {
-    bool open, closed;
+    unsigned outcomes;
+    uint32_t rule;              /* what decides, functions aside; RULE_NONE: the default */
+    uint32_t maybe[HTTP_SIDES]; /* the first rule about requests on each side, at most `rule` */
 };
 
-/* Adds what could become of it with these names. Returns the rule that decides, functions aside. */
-static uint32_t look(const struct evaluation *e, const struct sight *sight, struct outlook *outlook)
+static bool is_settled(unsigned outcomes)
+{
+    return (outcomes & (outcomes - 1)) == 0;
+}
+
+/* The outcome where `rule` decides. */
+static unsigned outcome_of(const struct outlook *outlook, uint32_t rule, bool open)
+{
+    bool maybe = outlook->maybe[open ? HTTP_REFUSE : HTTP_ALLOW] < rule;
+    return maybe ? INSPECTED : open ? LET_IN : REFUSED;
+}
+
+/* What could become of it with these names. */
+static struct outlook look(const struct evaluation *e, const struct sight *sight)
 {
     struct search search = search_of(e, SEARCH_FIXED, e->by_address);
     search_names(e, sight, &search);
     uint32_t rule = search.best;
+    struct outlook outlook = {.rule = rule, .maybe = {rule, rule}};
+    if (has_maybes(e, rule)) {
+        outlook.maybe[HTTP_ALLOW] = first_maybe(e, sight, SEARCH_HTTP_ALLOW, rule);
+        outlook.maybe[HTTP_REFUSE] = first_maybe(e, sight, SEARCH_HTTP_REFUSE, rule);
+    }
     bool open = action_of(e->policy, LN_EGRESS, rule) == LN_ALLOW;
-    outlook->open |= open;
-    outlook->closed |= !open;
+    outlook.outcomes = outcome_of(&outlook, rule, open);
     if (e->policy->plan.settings.on_connect != 0 && !is_deny_list(e->policy, rule)) {
-        *outlook = (struct outlook){.open = true, .closed = true};
+        outlook.outcomes = LET_IN | REFUSED;
     }
     uint32_t from = 0;
     uint32_t asked;
-    while (!(outlook->open && outlook->closed) &&
-           (asked = first_function(e, sight, from, rule)) != rule) {
-        outlook->closed = true;
-        outlook->open |= action_of(e->policy, LN_EGRESS, asked) == LN_ALLOW;
+    while (is_settled(outlook.outcomes) && (asked = first_function(e, sight, from, rule)) != rule) {
+        outlook.outcomes |= outcome_of(&outlook, asked, false);
+        if (action_of(e->policy, LN_EGRESS, asked) == LN_ALLOW) {
+            outlook.outcomes |= outcome_of(&outlook, asked, true);
+        }
         from = asked + 1;
     }
-    return rule;
+    return outlook;
 }
 
 static bool hangs_on_name(const struct evaluation *e)
 {
     const struct ruleset *rs = &e->policy->ruleset;
-    struct outlook outlook = {0};
     struct sight stranger = {.pinned_sides = SIDE_DENY};
-    uint32_t rule = look(e, &stranger, &outlook);
-    if (port_table_find(&rs->ports, rs->closed_by_name, e->query->port) < rule) {
-        outlook.closed = true;
+    struct outlook outlook = look(e, &stranger);
+    unsigned outcomes = outlook.outcomes;
+    uint32_t closed = port_table_find(&rs->ports, rs->closed_by_name, e->query->port);
+    if (closed < outlook.rule) {
+        outcomes |= outcome_of(&outlook, closed, false);
+    }
+    if (has_maybes(e, outlook.rule) &&
+        port_table_find(&rs->ports, rs->judged_by_name, e->query->port) < outlook.rule &&
+        action_of(e->policy, LN_EGRESS, outlook.rule) == LN_ALLOW) {
+        outcomes |= INSPECTED;
     }
     struct pin_walk walk = e->pinned;
     struct sight pinned = {.name_sides = SIDE_BOTH};
-    while (!(outlook.open && outlook.closed) &&
-           (pinned.name = pins_walk_next(&walk, &pinned.len)) != NULL) {
-        look(e, &pinned, &outlook);
+    while (is_settled(outcomes) && (pinned.name = pins_walk_next(&walk, &pinned.len)) != NULL) {
+        outcomes |= look(e, &pinned).outcomes;
     }
-    return outlook.open && outlook.closed;
+    return !is_settled(outcomes);
 }
 
 /* ---- public ---- */
@@ -364,8 +435,58 @@ static struct sight sight_of(const struct evaluation *e)
 /* Whether anything of the policy depends on where an address is registered. */
 static bool asks_place(const ln_policy *policy)
 {
-    return policy->ruleset.place_min != RULE_NONE || policy->ruleset.n_functions > 0 ||
+    return policy->ruleset.place_min != RULE_NONE || policy->ruleset.when_min != RULE_NONE ||
            policy->plan.settings.on_connect != 0;
+}
+
+/* What of the query's requests counts. */
+static ln_http_state http_state_of(const ln_policy *policy, const ln_query *query)
+{
+    if (policy->ruleset.http_min == RULE_NONE || query->direction != LN_EGRESS ||
+        query->protocol != LN_TCP) {
+        return LN_HTTP_NONE;
+    }
+    if (query->name_state == LN_NAME_UNKNOWN) {
+        return LN_HTTP_UNKNOWN;
+    }
+    return query->http_state == LN_HTTP_REQUEST && query->request == NULL ? LN_HTTP_NONE
+                                                                          : query->http_state;
+}
+
+static inline __attribute__((always_inline)) void evaluate(struct evaluation *e, ln_decision *ret,
+                                                           const ln_trace *trace)
+{
+    const ln_policy *policy = e->policy;
+    const ln_query *query = e->query;
+    if (policy->ruleset.names.count > 0) {
+        e->pinned = pins_walk(e->pins, &query->address, query->now_ns);
+        e->sight = sight_of(e);
+    }
+    geo_locate(asks_place(policy) ? policy->geo : NULL, &query->address, &e->place);
+    if (e->place.failed && policy->ruleset.place_min != RULE_NONE) {
+        *ret = (ln_decision){.action = LN_DENY, .reason = LN_REASON_GEOIP_ERROR};
+        return;
+    }
+    e->by_address = first_by_address(e);
+    bool may_show = query->direction == LN_EGRESS && query->protocol == LN_TCP;
+    if (query->name_state == LN_NAME_UNKNOWN && may_show && hangs_on_name(e)) {
+        *ret = (ln_decision){.action = LN_DEFER, .reason = LN_REASON_NAME_UNKNOWN};
+    } else {
+        *ret = decide(e);
+    }
+    if (trace != NULL) {
+        explain(e, ret, trace);
+    }
+}
+
+/* Apart, since what is read from a request takes room. */
+static __attribute__((noinline)) void evaluate_request(struct evaluation *e, ln_decision *ret,
+                                                       const ln_trace *trace)
+{
+    struct http_facts facts;
+    http_facts_read(&facts, e->query->request);
+    e->facts = &facts;
+    evaluate(e, ret, trace);
 }
 
 void ln_policy_evaluate(const ln_policy *policy, const ln_pins *pins, const ln_host_addrs *host,
@@ -375,26 +496,16 @@ void ln_policy_evaluate(const ln_policy *policy, const ln_pins *pins, const ln_h
         *ret = (ln_decision){.action = LN_DENY, .reason = LN_REASON_NEVER};
         return;
     }
-    struct evaluation e = {
-        .policy = policy, .query = query, .address = &query->address, .pins = pins, .host = host};
-    if (policy->ruleset.names.count > 0) {
-        e.pinned = pins_walk(pins, &query->address, query->now_ns);
-        e.sight = sight_of(&e);
-    }
-    geo_locate(asks_place(policy) ? policy->geo : NULL, &query->address, &e.place);
-    if (e.place.failed && policy->ruleset.place_min != RULE_NONE) {
-        *ret = (ln_decision){.action = LN_DENY, .reason = LN_REASON_GEOIP_ERROR};
-        return;
-    }
-    e.by_address = first_by_address(&e);
-    bool may_show = query->direction == LN_EGRESS && query->protocol == LN_TCP;
-    if (query->name_state == LN_NAME_UNKNOWN && may_show && hangs_on_name(&e)) {
-        *ret = (ln_decision){.action = LN_DEFER, .reason = LN_REASON_NAME_UNKNOWN};
+    struct evaluation e = {.policy = policy,
+                           .query = query,
+                           .address = &query->address,
+                           .pins = pins,
+                           .host = host,
+                           .http = http_state_of(policy, query)};
+    if (e.http == LN_HTTP_REQUEST) {
+        evaluate_request(&e, ret, trace);
     } else {
-        *ret = decide(&e);
-    }
-    if (trace != NULL) {
-        explain(&e, ret, trace);
+        evaluate(&e, ret, trace);
     }
 }
 
@@ -410,6 +521,7 @@ void ln_policy_evaluate_query(const ln_policy *policy, const ln_dns_query *query
         .policy = policy,
         .query = &flow,
         .place = GEO_NOWHERE,
+        .http = LN_HTTP_NONE,
         .queried = query->name,
         .dns_query = query,
         .dns_answer = ret_answer != NULL ? ret_answer : &unwanted,

@@ -25,7 +25,10 @@ struct evaluation {
     struct geo_place place; /* where the address is registered; only known where a rule asks */
     struct pin_walk pinned; /* the names pinned to the address; empty where no rule is by name */
     struct sight sight;
-    uint32_t by_address; /* the first rule by address without a function, or RULE_NONE */
+    /* What is known of requests, where it counts: of egress over TCP once the name is known. */
+    ln_http_state http;
+    const struct http_facts *facts; /* LN_HTTP_REQUEST: the request, else NULL */
+    uint32_t by_address;            /* the first rule by address without a function, or RULE_NONE */
     const char *queried; /* DNS: the name asked for, which rules by name see whatever their ports */
     const ln_dns_query *dns_query; /* … the query; NULL: a connection */
     ln_dns_answer *dns_answer;     /* … where on_dns may answer it */

@@ -50,13 +50,16 @@ static ln_miss deferred_name_miss(const struct evaluation *e, const ln_rule *rul
 }
 
 /* A rule by name and a DNS query. The connection is judged later, so a function need not be asked
- * for an allow, and cannot be for a deny. */
+ * for an allow, and cannot be for a deny; and likewise a rule about requests. */
 static ln_miss query_miss(const struct evaluation *e, const ln_rule *rule)
 {
     if (!rule_names(rule, e->queried, strlen(e->queried))) {
         return LN_MISS_NAME;
     }
-    return rule->when != 0 && rule->action != LN_ALLOW ? LN_MISS_WHEN : LN_MATCHED;
+    if (rule->action == LN_ALLOW) {
+        return LN_MATCHED;
+    }
+    return rule->http != NULL ? LN_MISS_HTTP_NONE : rule->when != 0 ? LN_MISS_WHEN : LN_MATCHED;
 }
 
 static ln_miss destination_miss(const struct evaluation *e, const ln_rule *rule, bool deferred)
@@ -94,6 +97,20 @@ static ln_miss destination_miss(const struct evaluation *e, const ln_rule *rule,
     return matches ? LN_MATCHED : LN_MISS_DESTINATION;
 }
 
+/* A rule about requests. */
+static ln_miss request_miss(const struct evaluation *e, const ln_rule *rule)
+{
+    switch (e->http) {
+    case LN_HTTP_UNKNOWN:
+        return LN_MISS_HTTP_UNKNOWN;
+    case LN_HTTP_NONE:
+        return LN_MISS_HTTP_NONE;
+    case LN_HTTP_REQUEST:
+        break;
+    }
+    return http_miss(rule, e->facts);
+}
+
 /* Everything but the rule's function. */
 static ln_miss static_miss(const struct evaluation *e, const ln_rule *rule, bool deferred)
 {
@@ -109,7 +126,8 @@ static ln_miss static_miss(const struct evaluation *e, const ln_rule *rule, bool
     if (!rule_has_port(rule, e->query->protocol, e->query->port)) {
         return LN_MISS_PORT;
     }
-    return destination_miss(e, rule, deferred);
+    ln_miss miss = destination_miss(e, rule, deferred);
+    return miss == LN_MATCHED && rule->http != NULL ? request_miss(e, rule) : miss;
 }
 
 /* Whether the rule's function is asked once all else matches. */
@@ -138,10 +156,12 @@ void explain(const struct evaluation *e, const ln_decision *decision, const ln_t
                    : i + 1 == decision->rule ? LN_MATCHED
                                              : LN_MISS_WHEN;
         }
+        bool lets_in = miss == LN_MISS_HTTP_UNKNOWN && i + 1 == decision->rule;
+        miss = lets_in ? LN_MATCHED : miss;
         trace->step(trace->user, i + 1, miss);
         if (miss == LN_MATCHED) {
             assert(deferred || decision->rule == i + 1);
-            assert(n_asked == e->n_asked);
+            assert(lets_in || n_asked == e->n_asked); /* functions behind it were asked as well */
             return;
         }
     }

@@ -207,6 +207,7 @@ static void read_fields(struct rule_reader *reader, const struct place *place)
     read_ports(reader, &draft, &rule);
     if (draft.http.value != NULL) {
         rule.http = read_http(reader->build, &draft.http, &rule);
+        rule.protocols = LN_PROTOCOL_BIT(LN_TCP);
     }
     if (draft.when.value != NULL) {
         rule.when = read_function(reader->build, &draft.when);

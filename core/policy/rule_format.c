@@ -109,3 +109,27 @@ int ln_rule_format(const ln_rule *rule, char *dst, size_t size)
     put_ports(&text, rule);
     return (int)text.len;
 }
+
+int ln_http_match_format(const ln_http_match *match, char *dst, size_t size)
+{
+    struct text text = text_of(dst, size);
+    const char *separator = "";
+    for (size_t i = 0; i < match->n_methods; i++) {
+        text_puts(&text, i > 0 ? "," : "");
+        text_puts(&text, match->methods[i]);
+        separator = " ";
+    }
+    if (match->path != NULL) {
+        text_puts(&text, separator);
+        text_puts(&text, match->path);
+        separator = " ";
+    }
+    for (size_t i = 0; i < match->n_headers; i++) {
+        text_printf(&text, "%s%s: %s", separator, match->headers[i].name, match->headers[i].value);
+        separator = "; ";
+    }
+    if (text.len == 0) {
+        text_puts(&text, "any request");
+    }
+    return (int)text.len;
+}

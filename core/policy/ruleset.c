@@ -22,9 +22,9 @@ bool rule_decides_answer(const ln_rule *rule)
         return false;
     }
     if (rule_is_by_name(rule)) {
-        return rule->when == 0 || rule->action == LN_ALLOW;
+        return rule_is_fixed(rule) || rule->action == LN_ALLOW;
     }
-    return rule->when == 0 && rule->n_ports == 0 &&
+    return rule_is_fixed(rule) && rule->n_ports == 0 &&
            (rule->protocols & (LN_PROTOCOL_BIT(LN_TCP) | LN_PROTOCOL_BIT(LN_UDP))) != 0;
 }
 
@@ -69,22 +69,83 @@ static void search_functions(const struct ruleset *rs, const struct bucket *buck
     }
 }
 
-static void search_bucket(const struct ruleset *rs, uint32_t number, struct search *search)
+/* ---- rules about requests ---- */
+
+static bool is_of_requests(const struct search *search)
+{
+    return search->direction == LN_EGRESS && search->protocol == LN_TCP;
+}
+
+/* Whether the search wants a rule about requests, the request aside; `user` is the search. */
+static bool is_wanted(const void *user, const ln_rule *rule, uint32_t number)
+{
+    const struct search *search = user;
+    return (search->kind == SEARCH_FUNCTIONS ? rule->when != 0 && number >= search->from
+                                             : rule->when == 0) &&
+           rule_has_port(rule, search->protocol, search->port);
+}
+
+/* Of the request that is judged, which SEARCH_FIXED and SEARCH_FUNCTIONS alone have. */
+static void search_requests(const struct ruleset *rs, uint32_t number, struct search *search)
+{
+    uint32_t http = rs->http_of[number];
+    if (http == BUCKET_NONE || !is_of_requests(search)) {
+        return;
+    }
+    for (int side = HTTP_ALLOW; side < HTTP_SIDES; side++) {
+        search->best = http_index_find(&rs->http[http].index[side], rs->rules, search->facts,
+                                       search->best, is_wanted, search);
+    }
+}
+
+/* Of any. There are such rules. */
+static void search_side(const struct ruleset *rs, uint32_t number, enum http_side side,
+                        struct search *search)
+{
+    uint32_t http = rs->http_of[number];
+    if (http != BUCKET_NONE && is_of_requests(search)) {
+        uint32_t rule = port_table_find(&rs->ports, rs->http[http].map[side], search->port);
+        search->best = rule < search->best ? rule : search->best;
+    }
+}
+
+/* ---- buckets ---- */
+
+/* All but SEARCH_FIXED. */
+static void search_special(const struct ruleset *rs, uint32_t number, struct search *search)
+{
+    const struct bucket *bucket = &rs->buckets[number];
+    switch (search->kind) {
+    case SEARCH_FIXED:
+        break;
+    case SEARCH_FUNCTIONS:
+        search_functions(rs, bucket, search);
+        break;
+    case SEARCH_HTTP_ALLOW:
+        search_side(rs, number, HTTP_ALLOW, search);
+        break;
+    case SEARCH_HTTP_REFUSE:
+        search_side(rs, number, HTTP_REFUSE, search);
+        break;
+    case SEARCH_ANSWER:
+        search->best = bucket->answer_rule < search->best ? bucket->answer_rule : search->best;
+        break;
+    }
+}
+
+static inline void search_bucket(const struct ruleset *rs, uint32_t number, struct search *search)
 {
     const struct bucket *bucket = &rs->buckets[number];
     if (bucket->min_rule >= search->best) {
         return;
     }
-    switch (search->kind) {
-    case SEARCH_FIXED:
+    if (search->kind == SEARCH_FIXED) {
         search_fixed(rs, bucket, search);
-        break;
-    case SEARCH_FUNCTIONS:
-        search_functions(rs, bucket, search);
-        break;
-    case SEARCH_ANSWER:
-        search->best = bucket->answer_rule < search->best ? bucket->answer_rule : search->best;
-        break;
+    } else {
+        search_special(rs, number, search);
+    }
+    if (search->facts != NULL) {
+        search_requests(rs, number, search);
     }
 }
 
@@ -111,14 +172,24 @@ void ruleset_search_prefixes(const struct ruleset *rs, const ln_addr *addr, stru
 /* Whether the search looks for the rule, destination aside. */
 static bool is_sought(const ln_rule *rule, uint32_t number, const struct search *search)
 {
-    if (search->kind == SEARCH_ANSWER) {
-        return rule_decides_answer(rule);
+    bool in_place = rule_has_direction(rule, search->direction) &&
+                    rule_has_protocol(rule, search->protocol) &&
+                    rule_has_port(rule, search->protocol, search->port);
+    bool matches = rule->http == NULL ||
+                   (search->facts != NULL && http_miss(rule, search->facts) == LN_MATCHED);
+    switch (search->kind) {
+    case SEARCH_FIXED:
+        return in_place && rule->when == 0 && matches;
+    case SEARCH_FUNCTIONS:
+        return in_place && rule->when != 0 && number >= search->from && matches;
+    case SEARCH_HTTP_ALLOW:
+    case SEARCH_HTTP_REFUSE:
+        return in_place && rule->http != NULL &&
+               (rule->action == LN_ALLOW) == (search->kind == SEARCH_HTTP_ALLOW);
+    case SEARCH_ANSWER:
+        break;
     }
-    return (search->kind == SEARCH_FUNCTIONS ? rule->when != 0 && number >= search->from
-                                             : rule->when == 0) &&
-           rule_has_direction(rule, search->direction) &&
-           rule_has_protocol(rule, search->protocol) &&
-           rule_has_port(rule, search->protocol, search->port);
+    return rule_decides_answer(rule);
 }
 
 void ruleset_search_gateway(const struct ruleset *rs, const ln_addr *addr, struct search *search)

@@ -7,7 +7,8 @@
  * and protocol) a bucket has a port map, which gives its first rule at a port. The rule that
  * decides is the lowest that any of these buckets gives. Rules with a function (`when`) may turn
  * out not to match, so they are not in the port maps but in a list of their own, scanned only where
- * such a rule could decide.
+ * such a rule could decide. Rules about requests (`http`) are in neither: they have port maps of
+ * their own, which tell whether there are any, and an index by path, for a request.
  *
  * Rules are numbered from 0 in here. */
 #ifndef LN_POLICY_RULESET_H
@@ -19,6 +20,7 @@
 #include "base/arena.h"
 #include "lunette/policy.h"
 #include "policy/geo.h"
+#include "policy/http_index.h"
 #include "policy/name_map.h"
 #include "policy/plan.h"
 #include "policy/port_map.h"
@@ -39,13 +41,23 @@ struct bucket {
     /* The rule that decides without a connection: for names the one for a DNS query, for prefixes
      * and groups the one for an address in a DNS answer; else RULE_NONE. */
     uint32_t answer_rule;
-    uint32_t first_function, n_functions; /* its rules with `when`, ascending, in functions[] */
-    uint8_t map[CLASSES];                 /* added to first_map; CLASS_NONE: no rule */
+    /* Its rules with `when` that are not about requests, ascending, in functions[]. */
+    uint32_t first_function, n_functions;
+    uint8_t map[CLASSES]; /* added to first_map; CLASS_NONE: no rule */
 };
 
 /* Numbers of the buckets: `*`, the groups, the prefixes as numbered by their map, then names and
  * places. */
 enum { BUCKET_ANY, BUCKET_GROUP_0, BUCKET_PREFIX_0 = BUCKET_GROUP_0 + LN_GROUPS };
+
+/* Rules about requests of one bucket: those that allow, and those that refuse. All of egress and
+ * TCP. */
+enum http_side { HTTP_ALLOW, HTTP_REFUSE, HTTP_SIDES };
+
+struct http_bucket {
+    uint32_t map[HTTP_SIDES]; /* the first at each port, whatever requests it is for */
+    struct http_index index[HTTP_SIDES];
+};
 
 struct asn_bucket {
     uint32_t asn, bucket;
@@ -59,6 +71,9 @@ struct ruleset {
     uint32_t n_buckets;
     uint32_t *functions;
     uint32_t n_functions;
+    struct http_bucket *http;
+    uint32_t n_http;
+    uint32_t *http_of; /* of each bucket: its rules about requests in http[], or BUCKET_NONE */
     struct port_table ports;
     struct prefix_map prefixes;
     struct name_map names;
@@ -68,9 +83,11 @@ struct ruleset {
     uint32_t n_asns;
     uint32_t group_min; /* the lowest rule by group, or RULE_NONE */
     uint32_t place_min; /* likewise by country, continent or autonomous system */
-    /* Number of the port map of all rules by name that refuse egress TCP, with and without a
-     * function: what a name not seen yet could bring about. */
-    uint32_t closed_by_name;
+    uint32_t http_min;  /* likewise about requests */
+    uint32_t when_min;  /* likewise with a function, about requests or not */
+    /* Numbers of the port maps of all rules by name that refuse egress TCP, with and without a
+     * function: what a name not seen yet could bring about. Those about requests are apart. */
+    uint32_t closed_by_name, judged_by_name;
 };
 
 /* Compiles `n_rules` rules, which must outlive the ruleset. `rs` is zero but for arena.cap. `key`
@@ -81,9 +98,11 @@ void ruleset_free(struct ruleset *rs);
 
 /* What a search looks for. */
 enum search_kind {
-    SEARCH_FIXED,     /* rules without `when` */
-    SEARCH_FUNCTIONS, /* rules with `when` */
-    SEARCH_ANSWER     /* rules that decide without a connection */
+    SEARCH_FIXED,       /* rules without `when`; of those about requests, if the request matches */
+    SEARCH_FUNCTIONS,   /* rules with `when`; likewise */
+    SEARCH_HTTP_ALLOW,  /* rules about requests that allow, whatever they are for */
+    SEARCH_HTTP_REFUSE, /* … that refuse */
+    SEARCH_ANSWER       /* rules that decide without a connection */
 };
 
 /* One search: each call below lowers `best` where one of its buckets has a lower rule. */
@@ -92,8 +111,9 @@ struct search {
     ln_direction direction;
     ln_protocol protocol;
     uint16_t port;
-    uint32_t from; /* SEARCH_FUNCTIONS: the lowest rule that counts */
-    uint32_t best; /* start with RULE_NONE, or with the first rule too high */
+    uint32_t from;                  /* SEARCH_FUNCTIONS: the lowest rule that counts */
+    const struct http_facts *facts; /* the request, or NULL: rules about requests do not match */
+    uint32_t best;                  /* start with RULE_NONE, or with the first rule too high */
 };
 
 /* Which rules by name a search visits. */
@@ -121,11 +141,16 @@ static inline bool rule_has_protocol(const ln_rule *rule, ln_protocol protocol)
 /* A rule with ports never matches ICMP. */
 bool rule_has_port(const ln_rule *rule, ln_protocol protocol, uint16_t port);
 /* Whether the rule counts where there is no connection to judge.
- * By name, for a DNS query: whatever its ports and protocols. With a function, an allow counts,
- * since the connection is judged later, and for the same reason a deny does not.
- * By address, for an address in an answer: without ports, for TCP or UDP. A function cannot vouch
- * for an address here: once pinned, the address would be open to rules by name. */
+ * By name, for a DNS query: whatever its ports and protocols. With a function, or about requests,
+ * an allow counts, since the connection is judged later, and for the same reason a deny does not.
+ * By address, for an address in an answer: without ports, for TCP or UDP. Neither a function nor
+ * requests can vouch for an address here: once pinned, it would be open to rules by name. */
 bool rule_decides_answer(const ln_rule *rule);
+/* Whether it matches for sure where its static part does. */
+static inline bool rule_is_fixed(const ln_rule *rule)
+{
+    return rule->when == 0 && rule->http == NULL;
+}
 /* Whether it is a rule by name. */
 static inline bool rule_is_by_name(const ln_rule *rule)
 {

@@ -5,7 +5,7 @@ local core = require "lunette.core"
 local M = {}
 
 --- `dns` is a name to be asked for, with `type`; else it is what policy:evaluate() takes, perhaps with `name`
---- instead of `address` or beside it.
+--- instead of `address` or beside it. A request shows that name, unless it is said what it shows.
 ---@alias lunette.AskedByName table<string, any>
 
 ---@class lunette.Verdict
@@ -59,6 +59,9 @@ function Asking:remove_pins(name)
   return self.policy:unpin(name)
 end
 
+--- Whether it is about a request, not only a connection.
+local function is_request(question) return question.method or question.path or question.headers end
+
 --- What a question is about, as `lunette match` writes it.
 ---@param question lunette.AskedByName
 ---@param address? string that is judged
@@ -76,7 +79,8 @@ function M.describe(question, address)
     text = ("%s %s %s:%s"):format(direction, protocol, peer:find(":") and "[" .. peer .. "]" or peer, port)
   end
   if question.name and address then text = ("%s (%s)"):format(text, question.name) end
-  return question.sni and ("%s, sni %s"):format(text, question.sni) or text
+  if question.sni then text = ("%s, sni %s"):format(text, question.sni) end
+  return is_request(question) and ("%s, %s %s"):format(text, question.method or "GET", question.path or "/") or text
 end
 
 ---@return lunette.Verdict
@@ -101,6 +105,7 @@ function Asking:judge_address(question, address)
   local asked = {}
   for key, value in pairs(question) do asked[key] = value end
   asked.name, asked.address = nil, address
+  if is_request(question) and question.sni == nil then asked.sni = question.name end
   return self:verdict(self.policy:evaluate(asked), asked, question, M.describe(question, address))
 end
 

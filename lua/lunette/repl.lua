@@ -12,6 +12,7 @@ local DEPTH_MAX, FIELDS_MAX = 4, 100 -- of a table that is printed
 local HELP = [[
 egress tcp 1.2.3.4:443          what the policy says; also with a name, and ingress, udp, icmpv4, icmpv6:
 egress tcp a.example:443 sni a.example
+egress tcp a.example:443 GET /path
 ingress tcp 10.0.0.9 -> 80
 dns a.example AAAA
 explain QUERY                   every rule that was considered, and why it did not match
@@ -88,9 +89,12 @@ end
 ---@param text string
 ---@param trace boolean
 local function ask(text, trace)
+  local connection, method, path = text:match("^(.-)%s+(%u[%u-]*)%s+([/*]%S*)%s*$")
+  text = connection or text
   local query, sni = text:match("^(.-)%s+sni%s+(%S+)%s*$")
   local question, why = core.query(query or text)
   if not question then error(why, 0) end
+  question.method, question.path = method, path
   question.sni, question.trace = sni, trace or nil
   local policy = asking().policy
   for _, verdict in ipairs(asking():judge(question)) do

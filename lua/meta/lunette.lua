@@ -44,12 +44,30 @@ function env(name) end
 ---@field flows integer open now
 ---@field time integer seconds since 1970
 
+--- A placeholder on its way to where its secret may not go, as `on_secret_violation` sees it.
+---@class lunette.Violation
+---@field secret string the name: the guest's variable
+---@field host? string the name that the client shows or asks for
+---@field address string
+---@field port integer
+---@field method? string of the request, where it is in one
+---@field path? string of the request, without its query
+---@field place "header"|"path"|"query"|"body"|"raw" where the placeholder is; raw: outside of requests
+---@field time integer seconds since 1970
+
+---@alias lunette.ViolationAction "block"|"block-and-log"|"block-and-terminate"
+---@alias lunette.OnViolation fun(violation: lunette.Violation): lunette.ViolationAction|"pass-placeholder"
+
 ---@class lunette.Question
 ---@field address string
 ---@field port? integer needed with tcp and udp
 ---@field protocol? lunette.Protocol "tcp" unless said
 ---@field direction? "egress"|"ingress" "egress" unless said
 ---@field sni? string|false the name that the client shows; nil: none, false: not known yet
+---@field method? string of a request on the connection; one of these three makes the question one about a request
+---@field path? string of a request, with or without its query; "/" if not given
+---@field headers? table<string, string|string[]> of a request
+---@field http? false what the client sends is no HTTP request; nil, without a request: nothing is known of requests
 ---@field host? string|string[] the gateway's addresses, in the place of those given to compile()
 ---@field flows? integer open now, for the policy's functions
 ---@field flow? integer which flow it is, for those that count flows; else each question is about one of its own
@@ -60,6 +78,7 @@ function env(name) end
 ---@field rule? integer that decided, counted from 1 in rules(); nil: the default or none
 ---@field source? string where it is written: "policy.lua:4"
 ---@field reason lunette.Reason
+---@field inspect? boolean of a connection that is let in: each of its requests is judged
 ---@field error? string with "handler_error": what went wrong
 ---@field addresses? string[] of evaluate_dns: what on_dns answers with
 ---@field trace? lunette.Step[] with trace: every rule considered, in order
@@ -78,7 +97,7 @@ function env(name) end
 ---@field ports string[] empty: any
 ---@field text string the one-line form
 ---@field when boolean whether it has a function
----@field http? { methods: string[], path?: string }
+---@field http? { methods: string[], path?: string, headers?: table<string, string> }
 ---@field name? string
 ---@field origin string "rules[3]"
 ---@field file? string

@@ -138,12 +138,18 @@
 ---
 --- What happens when a placeholder is on its way to a host it is not for: "block" resets the flow,
 --- "block-and-log" tells it too, "block-and-terminate" ends the sandbox; or a function that is given what happened
---- and returns one of these or "pass-placeholder". Default: "block-and-log".
+--- and returns one of these or "pass-placeholder". A function that fails, takes too long or returns anything else:
+--- "block-and-log", and an event handler_error. Default: "block-and-log".
 ---
 --- ```lua
---- return { on_secret_violation = "block-and-terminate" }
+--- return {
+---   on_secret_violation = function(violation)
+---     if violation.place == "body" and violation.host == "paste.example" then return "block-and-terminate" end
+---     return "block-and-log"
+---   end,
+--- }
 --- ```
----@field on_secret_violation? "block"|"block-and-log"|"block-and-terminate"|fun(violation: table): string
+---@field on_secret_violation? lunette.OnViolation|lunette.ViolationAction
 ---
 --- Whether the host's root certificates are given to the guest. Default: false.
 ---
@@ -252,16 +258,29 @@
 --- Several. Default: all.
 ---@field ports? (integer|string)[]
 ---
---- Judges HTTP requests instead of connections: `methods` and `path`, in which `*` is any text. Needs `tls`, or ports
---- on which plain HTTP is spoken.
+--- Judges HTTP requests, not connections: all of `methods`, `path` and `headers` that are given have to match; in a
+--- path and in the value of a header `*` is any text. Needs `tls`, or ports on which plain HTTP is spoken. A connection
+--- is let in where some request could be allowed; what is no HTTP request matches no such rule, and a request that no
+--- rule matches falls to the default. Such a rule is for TCP alone.
+---
+--- The query is no part of the path. Escapes are resolved, and case counts. Where servers differ on what a request
+--- means, a rule that allows takes it strictly and one that refuses loosely: a path with `..` has to match an allow
+--- with it and without it, and is denied if either matches; a path with an encoded slash, a backslash, a `;`, an empty
+--- segment and the like is allowed by no rule with a path but `/*`, and denied by every one that it could match; a
+--- deny does not tell upper case from lower, nor a path from the same with a slash at its end. Of several headers of a
+--- name an allow wants all to match, and a deny one. `lunette match --http "GET /path"` tells.
 ---
 --- ```lua
 --- return {
----   rules = { lunette.allow("api.github.com"):tcp(443):http { methods = { "GET" }, path = "/repos/*" } },
+---   rules = {
+---     lunette.deny("api.github.com"):http { path = "/repos/*/settings*" },
+---     lunette.allow("api.github.com"):tcp(443):http { methods = { "GET" }, path = "/repos/*" },
+---     lunette.allow("api.github.com"):tcp(443):http { path = "/graphql", headers = { ["X-Client"] = "ci-*" } },
+---   },
 ---   tls = {},
 --- }
 --- ```
----@field http? { methods?: string[], path?: string }
+---@field http? { methods?: string[], path?: string, headers?: table<string, string> }
 ---
 --- Asked where everything else of the rule matches.
 ---
@@ -544,7 +563,7 @@
 ---@field require_tls? boolean
 ---
 --- As `on_secret_violation`, for this one.
----@field on_violation? string|fun(violation: table): string
+---@field on_violation? lunette.OnViolation|lunette.ViolationAction
 
 --- # secrets[].inject
 ---@class lunette.Inject

@@ -168,6 +168,9 @@ typedef struct ln_rule {
     const char *origin; /* the user's field: "rules[3]", "deny_domains[1]" */
 } ln_rule;
 
+/* Writes which requests a rule is for, for people: `GET,HEAD /repos X-Name: value`, or
+ * "any request". Returns the length it would have, like snprintf. */
+LN_API int ln_http_match_format(const ln_http_match *match, char *dst, size_t size);
 /* Writes the destination as it stands in the one-line form: `10.0.0.0/8`, `.example.com`. Returns
  * the length it would have, like snprintf. */
 LN_API int ln_destination_format(const ln_destination *destination, char *dst, size_t size);

@@ -238,12 +238,186 @@ static inline bool naive_names_a_pin(const struct naive_world *w, const ln_query
     return false;
 }
 
+/* ---- requests ---- */
+
+/* A path, as a table that was filled by hand from what RFC 3986 and servers make of it. */
+struct naive_path {
+    const char *sent;
+    const char *readings[2];
+    const char *certain; /* not NULL: ambiguous, and its readings start so */
+};
+
+static const struct naive_path NAIVE_PATHS[] = {
+    {"/", {"/"}, NULL},
+    {"/a", {"/a"}, NULL},
+    {"/a/", {"/a/"}, NULL},
+    {"/A", {"/A"}, NULL},
+    {"/a/b?/b/c", {"/a/b"}, NULL},
+    {"/%61/%62", {"/a/b"}, NULL},
+    {"/a/b/c", {"/a/b/c"}, NULL},
+    {"/b/c", {"/b/c"}, NULL},
+    {"/a/../b/c", {"/a/../b/c", "/b/c"}, NULL},
+    {"/a/%2E%2e/b", {"/a/../b", "/b"}, NULL},
+    {"/a/./b", {"/a/./b", "/a/b"}, NULL},
+    {"/b/..", {"/b/..", "/"}, NULL},
+    {"/a//b", {NULL}, "/a/"},
+    {"//a/b", {NULL}, "/"},
+    {"/a/b%2fc", {NULL}, "/a/"},
+    {"/a/b;c", {NULL}, "/a/"},
+    {"/b\\c", {NULL}, "/"},
+    {"/b/..;/a", {NULL}, "/"},
+    {"/a/%252e%252e/b", {NULL}, "/"},
+    {"/b/c%zz", {NULL}, "/"},
+    {"*", {NULL}, ""},
+};
+enum { NAIVE_N_PATHS = sizeof(NAIVE_PATHS) / sizeof(*NAIVE_PATHS), NAIVE_FIELDS = 3 };
+
+struct naive_request {
+    const char *method;
+    const struct naive_path *path;
+    const char *fields[NAIVE_FIELDS][2];
+    size_t n_fields;
+};
+
+/* "*" stands for any run of characters. */
+static inline bool naive_glob(const char *pattern, const char *text)
+{
+    if (*pattern == '*') {
+        return naive_glob(pattern + 1, text) || (*text != '\0' && naive_glob(pattern, text + 1));
+    }
+    return *pattern == *text && (*text == '\0' || naive_glob(pattern + 1, text + 1));
+}
+
+/* The same, as rules that refuse see it: whatever the case, and a slash at the end aside. */
+static inline bool naive_glob_loose(const char *pattern, const char *text, bool path)
+{
+    char a[64];
+    char b[64];
+    size_t n = 0;
+    for (; pattern[n] != '\0'; n++) {
+        a[n] = (char)(pattern[n] >= 'A' && pattern[n] <= 'Z' ? pattern[n] + 32 : pattern[n]);
+    }
+    a[path && n > 1 && a[n - 1] == '/' ? n - 1 : n] = '\0';
+    for (n = 0; text[n] != '\0'; n++) {
+        b[n] = (char)(text[n] >= 'A' && text[n] <= 'Z' ? text[n] + 32 : text[n]);
+    }
+    b[n] = '\0';
+    bool matches = naive_glob(a, b);
+    if (path && n > 1 && b[n - 1] == '/') {
+        b[n - 1] = '\0';
+        matches |= naive_glob(a, b);
+    }
+    return matches;
+}
+
+static inline bool naive_has_method(const ln_http_match *match, const char *method, bool loose)
+{
+    bool has = false;
+    for (size_t i = 0; i < match->n_methods; i++) {
+        has |= loose ? naive_glob_loose(match->methods[i], method, false)
+                     : strcmp(match->methods[i], method) == 0;
+    }
+    return has;
+}
+
+/* "-" or "_", whatever the case. */
+static inline bool naive_is_field(const char *a, const char *b)
+{
+    for (; *a != '\0' && *b != '\0'; a++, b++) {
+        bool same = (*a == '-' || *a == '_') ? (*b == '-' || *b == '_') : (*a | 32) == (*b | 32);
+        if (!same) {
+            return false;
+        }
+    }
+    return *a == *b;
+}
+
+static inline ln_miss naive_path_miss(const ln_http_match *match, const struct naive_path *path,
+                                      bool allow)
+{
+    if (path->certain != NULL && allow) {
+        return strcmp(match->path, "/*") == 0 && path->certain[0] == '/' ? LN_MATCHED
+                                                                         : LN_MISS_PATH_AMBIGUOUS;
+    }
+    if (path->certain != NULL) {
+        char some[64]; /* a pattern of all that starts so, against the rule's own start */
+        size_t n = strcspn(match->path, "*");
+        n -= match->path[n] == '\0' && n > 1 && match->path[n - 1] == '/';
+        size_t certain = strlen(path->certain);
+        n = n < certain ? n : certain;
+        memcpy(some, match->path, n);
+        some[n] = '*';
+        some[n + 1] = '\0';
+        return naive_glob_loose(some, path->certain, false) ? LN_MATCHED : LN_MISS_PATH;
+    }
+    bool all = true;
+    bool any = false;
+    for (int i = 0; i < 2 && path->readings[i] != NULL; i++) {
+        all &= naive_glob(match->path, path->readings[i]);
+        any |= naive_glob_loose(match->path, path->readings[i], true);
+    }
+    return (allow ? all : any) ? LN_MATCHED : LN_MISS_PATH;
+}
+
+static inline ln_miss naive_request_miss(const ln_rule *rule, const struct naive_request *request)
+{
+    const ln_http_match *match = rule->http;
+    bool allow = rule->action == LN_ALLOW;
+    bool all = naive_has_method(match, request->method, false);
+    bool any = naive_has_method(match, request->method, true);
+    for (size_t i = 0; i < request->n_fields; i++) {
+        if (naive_is_field(request->fields[i][0], "x-http-method-override")) {
+            all &= naive_has_method(match, request->fields[i][1], false);
+            any |= naive_has_method(match, request->fields[i][1], true);
+        }
+    }
+    if (match->n_methods > 0 && !(allow ? all : any)) {
+        return LN_MISS_METHOD;
+    }
+    if (match->path != NULL) {
+        ln_miss miss = naive_path_miss(match, request->path, allow);
+        if (miss != LN_MATCHED) {
+            return miss;
+        }
+    }
+    for (size_t k = 0; k < match->n_headers; k++) {
+        bool present = false;
+        all = true;
+        any = false;
+        for (size_t i = 0; i < request->n_fields; i++) {
+            if (naive_is_field(request->fields[i][0], match->headers[k].name)) {
+                present |= strchr(request->fields[i][0], '_') == NULL;
+                all &= naive_glob(match->headers[k].value, request->fields[i][1]);
+                any |= naive_glob_loose(match->headers[k].value, request->fields[i][1], false);
+            }
+        }
+        if (!(allow ? present && all : any)) {
+            return LN_MISS_HEADER;
+        }
+    }
+    return LN_MATCHED;
+}
+
+/* "while it is not [known], nothing is known of requests". */
+static inline ln_http_state naive_http(const ln_query *q)
+{
+    return q->name_state == LN_NAME_UNKNOWN ? LN_HTTP_UNKNOWN : q->http_state;
+}
+
+static inline ln_miss naive_http_miss(const ln_query *q, const ln_rule *rule)
+{
+    if (naive_http(q) != LN_HTTP_REQUEST) {
+        return naive_http(q) == LN_HTTP_NONE ? LN_MISS_HTTP_NONE : LN_MISS_HTTP_UNKNOWN;
+    }
+    return naive_request_miss(rule, q->request->user);
+}
+
 /* ---- rules ---- */
 
 /* "a rule counts if its direction fits and protocol, port and destination match"; its function is
  * not asked here. `shown` is the name shown or NULL. */
-static inline ln_miss naive_miss(const struct naive_world *w, const ln_query *q, const char *shown,
-                                 const ln_rule *rule)
+static inline ln_miss naive_static_miss(const struct naive_world *w, const ln_query *q,
+                                        const char *shown, const ln_rule *rule)
 {
     if ((rule->directions >> q->direction & 1) == 0) {
         return LN_MISS_DIRECTION;
@@ -284,6 +458,13 @@ static inline ln_miss naive_miss(const struct naive_world *w, const ln_query *q,
     return refused ? LN_MATCHED : LN_MISS_NAME;
 }
 
+static inline ln_miss naive_miss(const struct naive_world *w, const ln_query *q, const char *shown,
+                                 const ln_rule *rule)
+{
+    ln_miss miss = naive_static_miss(w, q, shown, rule);
+    return miss == LN_MATCHED && rule->http != NULL ? naive_http_miss(q, rule) : miss;
+}
+
 static inline ln_action naive_default(const struct naive_world *w, ln_direction direction)
 {
     return direction == LN_EGRESS ? w->settings.default_egress : w->settings.default_ingress;
@@ -300,11 +481,35 @@ static inline ln_decision naive_by_rule(const struct naive_world *w, uint32_t i)
                          w->rules[i].deny_list ? LN_REASON_DENY_DOMAIN : LN_REASON_RULE);
 }
 
+/* The first rules about requests that may match, from 1 on: one that allows, one that refuses. */
+struct naive_maybes {
+    uint32_t allow, refuse;
+};
+
+static inline void naive_note(const struct naive_world *w, uint32_t i, struct naive_maybes *maybes)
+{
+    uint32_t *first = w->rules[i].action == LN_ALLOW ? &maybes->allow : &maybes->refuse;
+    *first = *first == 0 ? i + 1 : *first;
+}
+
+/* The table "Rules about requests". */
+static inline ln_decision naive_with_maybes(ln_decision d, struct naive_maybes maybes)
+{
+    if (d.action == LN_ALLOW) {
+        d.inspect = maybes.refuse != 0;
+        return d;
+    }
+    ln_decision let_in = naive_verdict(LN_ALLOW, maybes.allow, LN_REASON_RULE);
+    let_in.inspect = true;
+    return maybes.allow == 0 ? d : let_in;
+}
+
 /* The verdict with a name shown or none. */
 static inline ln_decision naive_settled(const struct naive_world *w, const ln_query *q,
                                         const char *shown)
 {
     bool connect_asked = w->settings.on_connect == 0;
+    struct naive_maybes maybes = {0};
     for (uint32_t i = 0; i <= w->n_rules; i++) {
         if (!connect_asked && (i == w->n_rules || !w->rules[i].deny_list)) {
             connect_asked = true;
@@ -315,45 +520,61 @@ static inline ln_decision naive_settled(const struct naive_world *w, const ln_qu
                 return naive_verdict(w->on_connect_action, 0, LN_REASON_ON_CONNECT);
             }
         }
-        if (i == w->n_rules || naive_miss(w, q, shown, &w->rules[i]) != LN_MATCHED) {
+        ln_miss miss = i == w->n_rules ? LN_MISS_PORT : naive_miss(w, q, shown, &w->rules[i]);
+        if (miss == LN_MISS_HTTP_UNKNOWN) {
+            naive_note(w, i, &maybes);
+        }
+        if (miss != LN_MATCHED) {
             continue;
         }
         int says = w->rules[i].when == 0 ? 1 : w->when[w->rules[i].when];
         if (says < 0) {
-            return naive_verdict(LN_DENY, i + 1, LN_REASON_HANDLER_ERROR);
+            return naive_with_maybes(naive_verdict(LN_DENY, i + 1, LN_REASON_HANDLER_ERROR),
+                                     maybes);
         }
         if (says > 0) {
-            return naive_by_rule(w, i);
+            return naive_with_maybes(naive_by_rule(w, i), maybes);
         }
     }
-    return naive_verdict(naive_default(w, q->direction), 0, LN_REASON_DEFAULT);
+    return naive_with_maybes(naive_verdict(naive_default(w, q->direction), 0, LN_REASON_DEFAULT),
+                             maybes);
 }
 
-/* Bit 0: the connection could be closed, bit 1: it could be opened, where functions may say
- * anything. */
+/* Bit 0: the connection could be closed, bit 1: opened, bit 2: opened to be inspected. */
+static inline unsigned naive_outcome(bool open, struct naive_maybes maybes)
+{
+    return (open ? maybes.refuse : maybes.allow) != 0 ? 4 : open ? 2 : 1;
+}
+
+/* The set of them, where functions may say anything. */
 static inline unsigned naive_outcomes(const struct naive_world *w, const ln_query *q,
                                       const char *shown)
 {
     unsigned outcomes = 0;
+    struct naive_maybes maybes = {0};
     for (uint32_t i = 0; i < w->n_rules; i++) {
         const ln_rule *rule = &w->rules[i];
         if (w->settings.on_connect != 0 && !rule->deny_list) {
             return 3;
         }
-        if (naive_miss(w, q, shown, rule) == LN_MATCHED) {
-            outcomes |= rule->action == LN_ALLOW ? 2 : 1;
+        ln_miss miss = naive_miss(w, q, shown, rule);
+        if (miss == LN_MISS_HTTP_UNKNOWN) {
+            naive_note(w, i, &maybes);
+        } else if (miss == LN_MATCHED) {
+            outcomes |= naive_outcome(rule->action == LN_ALLOW, maybes);
             if (rule->when == 0) {
                 return outcomes;
             }
-            outcomes |= 1;
+            outcomes |= naive_outcome(false, maybes);
         }
     }
     return w->settings.on_connect != 0
                ? 3
-               : outcomes | (naive_default(w, LN_EGRESS) == LN_ALLOW ? 2 : 1);
+               : outcomes | naive_outcome(naive_default(w, LN_EGRESS) == LN_ALLOW, maybes);
 }
 
-/* "The verdict hangs on the name": of the names that could be shown, some open and some close. */
+/* "The verdict hangs on the name": of the names that could be shown, some lead to another outcome.
+ */
 static inline bool naive_hangs(const struct naive_world *w, const ln_query *q)
 {
     unsigned outcomes = naive_outcomes(w, q, NULL) | naive_outcomes(w, q, "a.stranger");
@@ -367,7 +588,7 @@ static inline bool naive_hangs(const struct naive_world *w, const ln_query *q)
             outcomes |= naive_outcomes(w, q, strcat(below, w->rules[i].destination.name));
         }
     }
-    return outcomes == 3;
+    return (outcomes & (outcomes - 1)) != 0;
 }
 
 /* The name that counts: in ingress the peer shows the guest's name, not its own. */
@@ -401,7 +622,8 @@ static inline ln_decision naive_dns(const struct naive_world *w, const char *nam
         if (naive_is_by_name(rule)) {
             /* With a function: the connection is judged later, so an allow lets the name be asked
              * for, and a deny waits until then. */
-            if (naive_names(rule, name) && (rule->when == 0 || rule->action == LN_ALLOW)) {
+            bool sure = rule->when == 0 && rule->http == NULL;
+            if (naive_names(rule, name) && (sure || rule->action == LN_ALLOW)) {
                 return naive_by_rule(w, i);
             }
             continue;
@@ -413,7 +635,8 @@ static inline ln_decision naive_dns(const struct naive_world *w, const char *nam
         bool everything = rule->destination.kind == LN_DEST_ANY;
         bool host =
             rule->destination.kind == LN_DEST_GROUP && rule->destination.group == LN_GROUP_HOST;
-        if ((everything || host) && port && (rule->protocols >> transport & 1) != 0) {
+        if ((everything || host) && port && rule->http == NULL &&
+            (rule->protocols >> transport & 1) != 0) {
             int says = rule->when == 0 ? 1 : w->when[rule->when];
             if (says < 0) {
                 return naive_verdict(LN_DENY, i + 1, LN_REASON_HANDLER_ERROR);
@@ -431,7 +654,8 @@ static inline ln_decision naive_alias(const struct naive_world *w, const char *n
     for (uint32_t i = 0; i < w->n_rules; i++) {
         const ln_rule *rule = &w->rules[i];
         if ((rule->directions >> LN_EGRESS & 1) != 0 && naive_is_by_name(rule) &&
-            naive_names(rule, name) && (rule->when == 0 || rule->action == LN_ALLOW)) {
+            naive_names(rule, name) &&
+            ((rule->when == 0 && rule->http == NULL) || rule->action == LN_ALLOW)) {
             return naive_by_rule(w, i);
         }
     }
@@ -453,7 +677,7 @@ static inline ln_decision naive_answer(const struct naive_world *w, const ln_add
             (d->kind == LN_DEST_PREFIX && naive_in_prefix(addr, &d->prefix) &&
              !naive_spares_gateway(w, rule, addr));
         bool covers = (rule->protocols & (LN_PROTOCOL_BIT(LN_TCP) | LN_PROTOCOL_BIT(LN_UDP))) != 0;
-        if (explicit && covers && rule->n_ports == 0 && rule->when == 0 &&
+        if (explicit && covers && rule->n_ports == 0 && rule->when == 0 && rule->http == NULL &&
             (rule->directions >> LN_EGRESS & 1) != 0) {
             return rule->action == LN_ALLOW ? naive_verdict(LN_ALLOW, i + 1, LN_REASON_RULE)
                                             : naive_verdict(LN_DENY, i + 1, LN_REASON_REBIND);

@@ -18,6 +18,7 @@ static void test_connections_are_judged_as_the_specification_says(void **state)
     static struct world w;
     uint32_t by_action[LN_DEFER + 1] = {0};
     uint32_t by_reason[LN_REASONS] = {0};
+    uint32_t n_inspected = 0;
     for (int i = 0; i < WORLDS; i++) {
         world_make(&s, &w);
         for (int k = 0; k < QUERIES; k++) {
@@ -28,10 +29,13 @@ static void test_connections_are_judged_as_the_specification_says(void **state)
             }
             by_action[decision.action]++;
             by_reason[decision.reason]++;
+            n_inspected += decision.inspect;
         }
         world_free(&w);
     }
     /* What never happens is not tested. */
+    print_message("  inspect: %u\n", n_inspected);
+    assert_in_range(n_inspected, 500, WORLDS * QUERIES);
     for (int action = LN_DENY; action <= LN_DEFER; action++) {
         print_message("  %s: %u\n", ln_action_name((ln_action)action), by_action[action]);
         assert_in_range(by_action[action], 500, WORLDS * QUERIES);
@@ -63,11 +67,12 @@ static void test_queries_names_and_answers_are_judged_as_the_specification_says(
 
 static bool has_functions(const struct world *w)
 {
-    return w->policy->ruleset.n_functions > 0 || w->naive.settings.on_connect != 0;
+    return w->policy->ruleset.when_min != RULE_NONE || w->naive.settings.on_connect != 0;
 }
 
 /* The promise of deferral, said once more without the naive evaluator: a verdict waits exactly if
- * two names (or none) that could be shown end differently, one open and one closed. */
+ * two names (or none) that could be shown end differently: let in, let in to be inspected, or
+ * closed. */
 static void test_a_verdict_waits_exactly_if_two_names_end_differently(void **state)
 {
     (void)state;
@@ -107,21 +112,21 @@ static void test_a_verdict_waits_exactly_if_two_names_end_differently(void **sta
             q.protocol = LN_TCP;
             q.name_state = LN_NAME_UNKNOWN;
             q.claimed = NULL;
+            q.http_state = LN_HTTP_UNKNOWN;
             ln_decision waiting;
             ln_policy_evaluate(w.policy, w.pins, &w.hosts, &q, &waiting, NULL);
-            bool open = false;
-            bool closed = false;
+            bool ends[3] = {false};
             for (size_t n = 0; n < sizeof(shown) / sizeof(*shown); n++) {
                 q.claimed = shown[n];
                 q.name_state = shown[n] == NULL ? LN_NAME_NONE : LN_NAME_SHOWN;
                 ln_decision decision;
                 ln_policy_evaluate(w.policy, w.pins, &w.hosts, &q, &decision, NULL);
-                open |= decision.action == LN_ALLOW;
-                closed |= decision.action != LN_ALLOW;
+                ends[decision.action != LN_ALLOW ? 0 : decision.inspect ? 1 : 2] = true;
             }
-            assert_int_equal(waiting.action == LN_DEFER, open && closed);
-            n_waited += open && closed;
-            n_decided += !(open && closed);
+            bool differ = ends[0] + ends[1] + ends[2] > 1;
+            assert_int_equal(waiting.action == LN_DEFER, differ);
+            n_waited += differ;
+            n_decided += !differ;
         }
         world_free(&w);
     }
@@ -159,6 +164,40 @@ static void test_a_claim_never_opens_what_is_closed_without_it(void **state)
     assert_in_range(n_claims, 1000, WORLDS * QUERIES);
 }
 
+/* The promise of the set-up: what is refused allows no request, and what need not be inspected
+ * refuses none. */
+static void test_requests_end_as_their_connection_promised(void **state)
+{
+    (void)state;
+    struct source s = source_start(__func__, 20240505);
+    static struct world w;
+    uint32_t n_open = 0;
+    uint32_t n_closed = 0;
+    for (int i = 0; i < WORLDS; i++) {
+        world_make(&s, &w);
+        for (int k = 0; k < QUERIES && w.policy->ruleset.http_min != RULE_NONE; k++) {
+            ln_query q = choose_query(&s, &w);
+            ln_query request = q;
+            q.http_state = LN_HTTP_UNKNOWN;
+            q.name_state = q.claimed == NULL ? LN_NAME_NONE : LN_NAME_SHOWN;
+            request.name_state = q.name_state;
+            ln_decision set_up;
+            ln_decision decision;
+            ln_policy_evaluate(w.policy, w.pins, &w.hosts, &q, &set_up, NULL);
+            ln_policy_evaluate(w.policy, w.pins, &w.hosts, &request, &decision, NULL);
+            if (request.http_state != LN_HTTP_UNKNOWN && !set_up.inspect) {
+                assert_int_equal(decision.action == LN_ALLOW, set_up.action == LN_ALLOW);
+                assert_false(decision.inspect);
+                n_open += set_up.action == LN_ALLOW;
+                n_closed += set_up.action != LN_ALLOW;
+            }
+        }
+        world_free(&w);
+    }
+    assert_in_range(n_open, 1000, WORLDS * QUERIES);
+    assert_in_range(n_closed, 1000, WORLDS * QUERIES);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -166,6 +205,7 @@ int main(void)
         cmocka_unit_test(test_queries_names_and_answers_are_judged_as_the_specification_says),
         cmocka_unit_test(test_a_verdict_waits_exactly_if_two_names_end_differently),
         cmocka_unit_test(test_a_claim_never_opens_what_is_closed_without_it),
+        cmocka_unit_test(test_requests_end_as_their_connection_promised),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -388,12 +388,16 @@ static void test_rules_about_requests(void **state)
     struct plan plan = plan_of(
         "{tls = {}, rules = {"
         "{action = \"allow\", destination = \"a.b\", http = {methods = {\"GET\", \"M-SEARCH\"},"
-        " path = \"/repos/*\"}},"
+        " path = \"/repos/%61/*\", headers = {[\"x-B\"] = \"v*\", [\"X-A\"] = \"1\"}}},"
         "{action = \"deny\", destination = \"a.b\", http = {methods = \"POST\"}},"
         "{action = \"deny\", destination = \"a.b\", http = {}}}}");
     assert_int_equal(plan.rules[0].http->n_methods, 2);
     assert_string_equal(plan.rules[0].http->methods[1], "M-SEARCH");
-    assert_string_equal(plan.rules[0].http->path, "/repos/*");
+    assert_string_equal(plan.rules[0].http->path, "/repos/a/*");
+    assert_int_equal(plan.rules[0].http->n_headers, 2);
+    assert_string_equal(plan.rules[0].http->headers[0].name, "X-A");
+    assert_string_equal(plan.rules[0].http->headers[1].value, "v*");
+    assert_int_equal(plan.rules[0].protocols, LN_PROTOCOL_BIT(LN_TCP));
     assert_int_equal(plan.rules[1].http->n_methods, 1);
     assert_null(plan.rules[1].http->path);
     assert_non_null(plan.rules[2].http);
@@ -699,8 +703,32 @@ static void test_mistakes_in_rules_about_requests(void **state)
          "requests are judged in egress only", "a table"},
         {HTTP("port = 80,", "{method = \"GET\"}"), "rules[1].http.method",
          "unknown key (did you mean \"methods\"?)", "\"method\""},
+        {HTTP("port = 80,", "{path = \"/a?b=1\"}"), "rules[1].http.path",
+         "the query is no part of the path", "\"/a?b=1\""},
+        {HTTP("port = 80,", "{path = \"/a/../b\"}"), "rules[1].http.path",
+         "it has a segment \".\" or \"..\"", "\"/a/../b\""},
+        {HTTP("port = 80,", "{path = \"/a//b\"}"), "rules[1].http.path",
+         "it has an empty segment (\"//\"): requests for such paths are denied", "\"/a//b\""},
+        {HTTP("port = 80,", "{path = \"/a%2\"}"), "rules[1].http.path",
+         "\"%\" is not followed by two hexadecimal digits", "\"/a%2\""},
+        {HTTP("port = 80,", "{path = \"/a%2a\"}"), "rules[1].http.path",
+         "an encoded star cannot be matched", "\"/a%2a\""},
+        {HTTP("port = 80,", "{path = \"/a%2fb\"}"), "rules[1].http.path",
+         "servers differ on what such a path means (an encoded \"/\" or \"%\", \"\\\", \";\", "
+         "\"#\", control characters): requests for it are denied",
+         "\"/a%2fb\""},
+        {HTTP("port = 80,", "{headers = {\"X-A\"}}"), "rules[1].http.headers", "it is a list",
+         "a table"},
+        {HTTP("port = 80,", "{headers = {[\"X A\"] = \"1\"}}"), "rules[1].http.headers[\"X A\"]",
+         "the key is not the name of a header", "\"X A\""},
+        {HTTP("port = 80,", "{headers = {[\"X-A\"] = \" 1\"}}"), "rules[1].http.headers[\"X-A\"]",
+         "no header has such a value: it is on one line, without spaces around", "\" 1\""},
+        {HTTP("port = 80,", "{headers = {[\"X-A\"] = \"1\", [\"x-a\"] = \"2\"}}"),
+         "rules[1].http.headers", "x-a is given twice, in different spellings", "a table"},
+        {HTTP("port = 80,", "{header = {}}"), "rules[1].http.header",
+         "unknown key (did you mean \"headers\"?)", "\"header\""},
         {HTTP("port = 80,", "{methods = {\"GET\", \"get\"}}"), "rules[1].http.methods[2]",
-         "a method is written in upper case letters", "\"get\""},
+         "a method is written in upper case letters; did you mean \"GET\"?", "\"get\""},
         {HTTP("port = 80,", "{path = \"repos\"}"), "rules[1].http.path", "a path starts with \"/\"",
          "\"repos\""},
         {HTTP("port = 80,", "true"), "rules[1].http", "it has the wrong type", "true"},

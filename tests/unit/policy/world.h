@@ -149,16 +149,90 @@ static inline uint8_t choose_protocols(struct source *s)
     return CHOOSE(s, sets);
 }
 
+/* ---- requests ---- */
+
+static inline bool world_field(const void *user, size_t n, const char **ret_name,
+                               size_t *ret_name_len, const char **ret_value, size_t *ret_value_len)
+{
+    const struct naive_request *request = user;
+    if (n >= request->n_fields) {
+        return false;
+    }
+    *ret_name = request->fields[n][0];
+    *ret_name_len = strlen(*ret_name);
+    *ret_value = request->fields[n][1];
+    *ret_value_len = strlen(*ret_value);
+    return true;
+}
+
+static inline const char *choose_method(struct source *s)
+{
+    static const char *const methods[] = {"GET", "POST", "DELETE", "get"};
+    return CHOOSE(s, methods);
+}
+
+static inline void choose_request(struct source *s, struct naive_request *request,
+                                  ln_http_request *ret)
+{
+    static const char *const names[] = {"x-a", "X-A", "x_a", "X-HTTP-Method-Override", "b"};
+    static const char *const values[] = {"1", "12", "POST", "v", "V"};
+    *request = (struct naive_request){
+        .method = choose_method(s),
+        .path = &NAIVE_PATHS[choose(s, NAIVE_N_PATHS)],
+        .n_fields = choose(s, NAIVE_FIELDS + 1),
+    };
+    for (size_t i = 0; i < request->n_fields; i++) {
+        request->fields[i][0] = CHOOSE(s, names);
+        request->fields[i][1] = CHOOSE(s, values);
+    }
+    *ret = (ln_http_request){
+        .method = request->method,
+        .method_len = strlen(request->method),
+        .path = request->path->sent,
+        .path_len = strlen(request->path->sent),
+        .field = world_field,
+        .user = request,
+    };
+}
+
+/* A rule's part about requests. */
+struct world_match {
+    ln_http_match match;
+    const char *methods[2];
+    ln_http_match_header header;
+};
+
+static inline const ln_http_match *choose_match(struct source *s, struct world_match *m)
+{
+    static const char *const paths[] = {NULL,   NULL,    "/*",  "/a",   "/a/", "/a/*",  "/b/*",
+                                        "/a/b", "/*/b*", "/A*", "/b/c", "/",   "/a/b/*"};
+    static const char *const values[] = {"1", "1*", "v", "*"};
+    *m = (struct world_match){.header = {.name = "X-A", .value = CHOOSE(s, values)}};
+    m->methods[0] = choose(s, 2) == 0 ? "GET" : "POST";
+    m->methods[1] = "DELETE";
+    m->match = (ln_http_match){
+        .methods = m->methods,
+        .n_methods = choose(s, 3),
+        .path = CHOOSE(s, paths),
+        .headers = &m->header,
+        .n_headers = choose(s, 4) == 0,
+    };
+    return &m->match;
+}
+
 enum { WORLD_RULES = 64 };
 
 struct world {
     struct naive_world naive;
     ln_rule rules[WORLD_RULES];
     ln_port_range ports[WORLD_RULES][3];
+    struct world_match matches[WORLD_RULES];
     ln_policy *policy;
     ln_pins *pins;
     ln_host_addrs hosts;
     uint32_t n_calls; /* of the policy's functions */
+    struct naive_request naive_request;
+    ln_http_request request; /* of the query that was chosen last */
 };
 
 static inline void choose_rule(struct source *s, ln_rule *rule, ln_port_range *ports,
@@ -283,6 +357,7 @@ static inline void world_make(struct source *s, struct world *w)
     static const uint32_t sizes[] = {4, 0, 1, 2, 8, 16, 32, WORLD_RULES};
     memset(w, 0, sizeof(*w));
     bool functions = choose(s, 3) == 0;
+    bool requests = choose(s, 2) == 0;
     uint32_t n = CHOOSE(s, sizes);
     uint32_t n_denied = choose(s, 3) == 0 ? choose(s, 1 + n / 4) : 0;
     for (uint32_t i = 0; i < n; i++) {
@@ -290,6 +365,15 @@ static inline void world_make(struct source *s, struct world *w)
             choose_denied(s, &w->rules[i]);
         } else {
             choose_rule(s, &w->rules[i], w->ports[i], functions);
+            if (requests && choose(s, 3) != 0) {
+                w->rules[i].directions = LN_DIRECTION_BIT(LN_EGRESS);
+                w->rules[i].protocols = LN_PROTOCOL_BIT(LN_TCP);
+                w->rules[i].http = choose_match(s, &w->matches[i]);
+                if (choose(s, 2) == 0) { /* so that requests meet rules */
+                    w->rules[i].destination.kind = LN_DEST_ANY;
+                    w->rules[i].n_ports = 0;
+                }
+            }
         }
     }
     w->naive.rules = w->rules;
@@ -323,7 +407,7 @@ static inline void world_free(struct world *w)
     ln_pins_free(w->pins);
 }
 
-static inline ln_query choose_query(struct source *s, const struct world *w)
+static inline ln_query choose_query(struct source *s, struct world *w)
 {
     static const ln_protocol protocols[] = {LN_TCP, LN_TCP, LN_TCP, LN_UDP, LN_ICMPV4, LN_ICMPV6};
     ln_query q = {
@@ -340,6 +424,9 @@ static inline ln_query choose_query(struct source *s, const struct world *w)
     bool has_port = q.protocol == LN_TCP || q.protocol == LN_UDP || choose(s, 4) == 0;
     q.port = has_port ? choose_port(s) : 0;
     q.claimed = q.name_state == LN_NAME_SHOWN ? choose_name(s) : NULL;
+    choose_request(s, &w->naive_request, &w->request);
+    q.http_state = (ln_http_state)choose(s, 3);
+    q.request = q.http_state == LN_HTTP_REQUEST ? &w->request : NULL;
     return q;
 }
 
@@ -360,13 +447,14 @@ static inline void world_step(void *user, uint32_t rule, ln_miss miss)
 
 static inline bool same_decision(ln_decision a, ln_decision b)
 {
-    return a.action == b.action && a.rule == b.rule && a.reason == b.reason;
+    return a.action == b.action && a.rule == b.rule && a.reason == b.reason &&
+           a.inspect == b.inspect;
 }
 
 static inline void decision_print(const char *who, ln_decision d)
 {
-    fprintf(stderr, "  %s: %s by rule %u, reason %s\n", who, ln_action_name(d.action), d.rule,
-            ln_reason_name(d.reason));
+    fprintf(stderr, "  %s: %s by rule %u, reason %s%s\n", who, ln_action_name(d.action), d.rule,
+            ln_reason_name(d.reason), d.inspect ? ", inspect" : "");
 }
 
 /* Tells what differs. */
@@ -377,8 +465,10 @@ static inline bool world_differs(const struct world *w, const char *what, ln_dec
     for (uint32_t i = 0; i < w->naive.n_rules; i++) {
         char line[512];
         ln_rule_format(&w->rules[i], line, sizeof(line));
-        fprintf(stderr, "  %2u %s%s when=%d\n", i + 1, w->rules[i].deny_list ? "deny list " : "",
-                line, w->rules[i].when);
+        const ln_http_match *http = w->rules[i].http;
+        fprintf(stderr, "  %2u %s%s when=%d%s%s\n", i + 1,
+                w->rules[i].deny_list ? "deny list " : "", line, w->rules[i].when,
+                http != NULL ? " http " : "", http == NULL || http->path == NULL ? "" : http->path);
     }
     decision_print("naive", naive);
     decision_print("real", real);
@@ -404,7 +494,7 @@ static inline bool trace_agrees(const struct world *w, const ln_query *q,
     }
     for (uint32_t i = 0; i < trace->n; i++) {
         ln_miss miss = naive_miss(&w->naive, q, naive_shown(q), &w->rules[i]);
-        miss = miss == LN_MATCHED && i + 1 != decision.rule ? LN_MISS_WHEN : miss;
+        miss = i + 1 == decision.rule ? LN_MATCHED : miss == LN_MATCHED ? LN_MISS_WHEN : miss;
         if (trace->misses[i] != miss) {
             return false;
         }
@@ -431,6 +521,10 @@ static inline bool world_agrees_on(struct world *w, const ln_query *q, ln_decisi
                 q->name_state == LN_NAME_UNKNOWN ? "unknown"
                 : q->claimed == NULL             ? "none"
                                                  : q->claimed);
+        if (q->http_state == LN_HTTP_REQUEST) {
+            const struct naive_request *request = q->request->user;
+            fprintf(stderr, "%s %s\n", request->method, request->path->sent);
+        }
         return world_differs(w, "the evaluators differ", naive, *ret);
     }
     if (!same_decision(*ret, traced) || n_calls != w->n_calls) {
