@@ -297,6 +297,16 @@ static inline size_t first_set(bytes16 found)
 #endif
 }
 
+static bool is_pair(const struct automaton *a, const uint8_t *two)
+{
+    for (uint32_t i = 0; i < a->n_pairs; i++) {
+        if (two[0] == a->pairs[i][0] && two[1] == a->pairs[i][1]) {
+            return true;
+        }
+    }
+    return false;
+}
+
 /* Where in data[from .. to) a special byte, or the first two of a text, stand first; `to`: nowhere.
  * data[to] can be read where a text's two bytes are told apart. */
 static size_t find_stop(const struct automaton *a, const uint8_t *data, size_t from, size_t to)
@@ -320,12 +330,8 @@ static size_t find_stop(const struct automaton *a, const uint8_t *data, size_t f
             return from + where;
         }
     }
-    for (; from < to && !is_special(data[from]); from++) {
-        for (uint32_t i = 0; i < n; i++) {
-            if (data[from] == a->pairs[i][0] && data[from + 1] == a->pairs[i][1]) {
-                return from;
-            }
-        }
+    while (from < to && !is_special(data[from]) && !is_pair(a, data + from)) {
+        from++;
     }
     return from;
 }
@@ -335,7 +341,7 @@ static size_t skip_to_pair(const struct automaton *a, const uint8_t *data, size_
 {
     size_t to = len - 1; /* the last byte may be the first of a pair */
     size_t at = find_stop(a, data, 0, to);
-    while (at < to && is_special(data[at]) && !matters(a, data, at, len)) {
+    while (at < to && !is_pair(a, data + at) && !matters(a, data, at, len)) {
         at = find_stop(a, data, at + 1, to);
     }
     /* In front of an escape there may be one byte of a text. */

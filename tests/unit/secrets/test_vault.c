@@ -175,7 +175,9 @@ static void test_vault_without_locked_memory_says_so(void **state)
     }
     give(vault, 0, "not locked");
     assert_int_equal(seteuid(user), 0);
+#ifndef __SANITIZE_ADDRESS__ /* under which mlock() does nothing, and says it did */
     assert_false(vault_is_locked(vault));
+#endif
     assert_int_equal(setrlimit(RLIMIT_MEMLOCK, &limit), 0);
     give(vault, 0, "locked again");
     give(vault, 0, "and once more");
