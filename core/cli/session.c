@@ -328,6 +328,11 @@ int session_turn(struct session *session)
 {
     int r = gateway_turn(session->gateway, -1);
     transport_flush(session->link);
+    const char *why = ln_gateway_condemned(session->gateway);
+    if (why != NULL) {
+        command_say("the sandbox is ended: %s", why);
+        return -EACCES;
+    }
     return session_failed(r, "go on");
 }
 

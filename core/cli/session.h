@@ -66,7 +66,7 @@ int session_start(struct session *session, struct transport *link);
 /* From here on this process can do no more than it must: confine.h. `with_files`: its file system
  * stays, for a link whose peers are named by path. Returns 0 or -errno. */
 int session_confine(struct session *session, bool with_files, int terminal_fd);
-/* One turn of the gateway's loop. Returns 0 or -errno. */
+/* One turn of the gateway's loop. Returns 0, or -errno after saying why the guest is to end. */
 int session_turn(struct session *session);
 /* Reads the policy again, by way of the keeper, and swaps it in. Returns 0, or -errno with problems
  * added: then the old one stays. */

@@ -462,6 +462,9 @@ int gateway_turn(ln_gateway *gw, int timeout_ms)
     tcp_flow_resume(gw);
     int r = loop_dispatch(&gw->loop, gw->tcp_ready != NULL ? 0 : timeout_ms);
     gateway_keep_budget(gw);
+    if (gateway_is_condemned(gw)) {
+        gateway_end_condemned(gw);
+    }
     tcp_flush(&gw->tcp);
     gw->turning = false;
     return r < 0 ? r : 0;

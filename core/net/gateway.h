@@ -63,6 +63,7 @@ struct ln_gateway {
     bool turning;         /* ln_gateway_dispatch() is running, and will do what is left to do */
     bool woken;           /* the descriptor is readable because of frames put in */
     bool deaf;            /* the guest is gone: it is sent nothing */
+    char condemned[512];  /* why the guest is to be ended; "": it is not */
 
     struct admission admission;
     ln_addr *host_addrs; /* the gateway's two, then the machine's */
@@ -165,6 +166,15 @@ void gateway_refuse_call(ln_gateway *gw, const struct flow *flow);
 bool gateway_refused_again(ln_gateway *gw, struct flow *flow, const struct packet *packet);
 /* Forgets refused flows: all, or those idle for long enough. */
 void gateway_forget_refused(ln_gateway *gw, bool all);
+/* Ends the guest's network for good, and says why; the first reason counts. Safe from anywhere:
+ * flows are ended at the end of the turn, when nobody holds one any more. */
+void gateway_condemn(ln_gateway *gw, const char *format, ...) __attribute__((format(printf, 2, 3)));
+static inline bool gateway_is_condemned(const ln_gateway *gw)
+{
+    return gw->condemned[0] != '\0';
+}
+/* Ends every flow of a guest that is condemned. */
+void gateway_end_condemned(ln_gateway *gw);
 /* Ends a flow of any kind, and frees it. */
 void gateway_destroy_flow(ln_gateway *gw, struct flow *flow, const char *reason);
 

@@ -187,6 +187,9 @@ int ln_gateway_input(ln_gateway *gw, const ln_frame *frame)
     }
     gw->stats.frames_in++;
     gw->stats.frame_bytes_in += frame->len;
+    if (gateway_is_condemned(gw)) {
+        return 0;
+    }
     struct packet packet;
     enum drop_reason reason = packet_classify(frame, &gw->link, &packet);
     if (reason != DROP_NONE) {

@@ -7,6 +7,8 @@
  * most once a second. */
 #include <assert.h>
 #include <netinet/in.h>
+#include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "net/gateway.h"
@@ -241,4 +243,34 @@ void gateway_forget_refused(ln_gateway *gw, bool all)
     while ((flow = flow_table_oldest(&gw->flows, FLOW_DENIED, gw->loop.now_ns, idle_ns)) != NULL) {
         gateway_destroy_flow(gw, flow, NULL);
     }
+}
+
+/* ---- the end of the guest's network ---- */
+
+void gateway_condemn(ln_gateway *gw, const char *format, ...)
+{
+    va_list args;
+    if (gateway_is_condemned(gw)) {
+        return;
+    }
+    va_start(args, format);
+    vsnprintf(gw->condemned, sizeof(gw->condemned), format, args);
+    va_end(args);
+    gateway_wake(gw);
+}
+
+static void end_condemned(void *user, struct flow *flow)
+{
+    gateway_destroy_flow(user, flow, "condemned");
+}
+
+void gateway_end_condemned(ln_gateway *gw)
+{
+    gw->deaf = true;
+    gateway_each_flow(gw, end_condemned, gw);
+}
+
+const char *ln_gateway_condemned(const ln_gateway *gw)
+{
+    return gateway_is_condemned(gw) ? gw->condemned : NULL;
 }

@@ -56,10 +56,41 @@ static void test_what_a_guest_resolved_and_was_refused_is_forgotten_with_it(void
     world_stop(&w);
 }
 
+static void test_nothing_of_a_condemned_guest_passes(void **state)
+{
+    struct world w = {0};
+    uint16_t port;
+    int listener = host_listen(&port, 8);
+    (void)state;
+    world_start(&w, POLICY("allow@host:tcp"));
+    assert_null(ln_gateway_condemned(w.gw));
+    struct guest g = guest_connect_host(&w, port);
+    int host = host_accept(listener);
+    guest_send(&g, "half a requ", 11);
+    host_expect(host, "half a requ", 11);
+    gateway_condemn(w.gw, "secret %s", "A");
+    gateway_condemn(w.gw, "secret %s", "B");
+    unsigned frames = w.n_frames;
+    settle(&w);
+    host_expect_reset(host);
+    assert_string_equal(told_nth(&w, LN_EVENT_FLOW_CLOSE, 0)->reason, "condemned");
+    assert_string_equal(ln_gateway_condemned(w.gw), "secret A");
+    close(host);
+    struct guest again = guest_connect_host(&w, port);
+    settle(&w);
+    assert_int_equal(w.n_frames, frames);
+    assert_int_not_equal(again.state, GUEST_OPEN);
+    guest_free(&g);
+    guest_free(&again);
+    world_stop(&w);
+    close(listener);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_flows_of_a_guest_that_is_gone_are_reset_without_a_frame),
+        cmocka_unit_test(test_nothing_of_a_condemned_guest_passes),
         cmocka_unit_test(test_what_a_guest_resolved_and_was_refused_is_forgotten_with_it),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

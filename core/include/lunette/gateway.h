@@ -105,6 +105,11 @@ LN_API int ln_gateway_reload(ln_gateway *gw, ln_policy *policy, ln_error *reterr
  * datagrams and the flows it was refused are forgotten. Policy, addresses and counters stay.
  * Returns 0, -EBUSY from inside a callback, or -ENOMEM: then nothing was done. */
 LN_API int ln_gateway_reset(ln_gateway *gw);
+/* Why the guest is to be ended: it sent a placeholder to where the secret may not go, and the
+ * policy says block-and-terminate. A sentence, borrowed for the gateway's life; NULL: it need not.
+ * From the turn on in which that happened nothing passes; whoever runs the guest asks after each
+ * dispatch, and ends it. */
+LN_API const char *ln_gateway_condemned(const ln_gateway *gw);
 LN_API void ln_gateway_stats(const ln_gateway *gw, ln_stats *ret);
 /* The name of a drop reason, NULL past the last. */
 LN_API const char *ln_drop_name(unsigned reason);
