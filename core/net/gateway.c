@@ -167,6 +167,8 @@ static void apply_limits(ln_gateway *gw)
 {
     const ln_settings *settings = ln_policy_settings(gw->admission.policy);
     const ln_limits *limits = &settings->limits;
+    gw->link.search = settings->dns_search;
+    gw->link.n_search = settings->n_dns_search;
     lane_limit(&gw->lanes[LN_EGRESS], &settings->egress_bytes, &settings->egress_packets,
                settings->egress_budget);
     lane_limit(&gw->lanes[LN_INGRESS], &settings->ingress_bytes, &settings->ingress_packets,

@@ -4,6 +4,7 @@
 #define LN_PACKET_PACKET_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "lunette/address.h"
@@ -31,6 +32,8 @@ struct link_identity {
     uint16_t mtu;               /* of IP packets, 1280-65520 */
     bool route4,
         route6; /* whether the host can route the family: else no default route is offered */
+    const char *const *search; /* canonical names, for the guest to complete short ones with */
+    size_t n_search;
 };
 
 /* Why a frame was not let in. Names are stable: they are the `reason` of drop events and of

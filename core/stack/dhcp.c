@@ -5,12 +5,16 @@
 #include "base/bytes.h"
 #include "packet/build.h"
 #include "stack/neighbour.h"
+#include "stack/search_list.h"
 
 enum {
     SERVER_PORT = 67,
     CLIENT_PORT = 68,
     FIXED_LEN = 236, /* BOOTP without its vendor field */
     MESSAGE_MIN = 300,
+    MESSAGE_MAX = DHCP_FRAME_MAX - ETH_LEN - IPV4_LEN - UDP_LEN,
+    DATAGRAM_EVERYONE_TAKES = 576, /* section 2 */
+    OPTION_LEN_MAX = 255,
     COOKIE = 0x63825363,
     BOOTREQUEST = 1,
     BOOTREPLY = 2,
@@ -28,9 +32,11 @@ enum {
     OPTION_LEASE = 51,
     OPTION_TYPE = 53,
     OPTION_SERVER = 54,
+    OPTION_MESSAGE_SIZE = 57,
     OPTION_RENEW = 58,
     OPTION_REBIND = 59,
-    OPTION_CLIENT = 61
+    OPTION_CLIENT = 61,
+    OPTION_SEARCH = 119
 };
 enum message { DISCOVER = 1, OFFER = 2, REQUEST = 3, ACK = 5, NAK = 6, INFORM = 8 };
 
@@ -40,6 +46,7 @@ struct question {
     uint32_t client; /* ciaddr: the address the guest says it has */
     uint8_t type;
     uint32_t requested, server; /* 0: not said */
+    uint16_t datagram_max;      /* bytes of IP that the guest takes; 0: not said */
     const uint8_t *client_id;   /* NULL: not said */
     uint8_t client_id_len;
 };
@@ -55,6 +62,9 @@ static void read_option(struct question *q, uint8_t code, uint8_t len, const uin
         break;
     case OPTION_SERVER:
         q->server = len == 4 ? get_be32(value) : 0;
+        break;
+    case OPTION_MESSAGE_SIZE:
+        q->datagram_max = len == 2 ? get_be16(value) : 0;
         break;
     case OPTION_CLIENT:
         q->client_id = value;
@@ -149,6 +159,32 @@ static uint8_t *put_configuration(uint8_t *at, const struct link_identity *link)
     return put_option(at, OPTION_MTU, sizeof(mtu), mtu);
 }
 
+/* How long a message the guest takes. */
+static size_t message_max(const struct question *q)
+{
+    size_t datagram =
+        q->datagram_max < DATAGRAM_EVERYONE_TAKES ? DATAGRAM_EVERYONE_TAKES : q->datagram_max;
+    size_t most = datagram - IPV4_LEN - UDP_LEN;
+    return most < MESSAGE_MAX ? most : MESSAGE_MAX;
+}
+
+/* The search list, as much of it as fits in `room` bytes, in as many options as that takes
+ * (RFC 3397, RFC 3396). */
+static uint8_t *put_search(uint8_t *at, size_t room, const struct link_identity *link)
+{
+    uint8_t list[MESSAGE_MAX];
+    size_t heads = 2 * (room / (OPTION_LEN_MAX + 2) + 1);
+    size_t len = room <= heads
+                     ? 0
+                     : search_list_write(link->search, link->n_search, true, list, room - heads);
+    for (size_t done = 0; done < len;) {
+        size_t part = len - done < OPTION_LEN_MAX ? len - done : OPTION_LEN_MAX;
+        at = put_option(at, OPTION_SEARCH, (uint8_t)part, list + done);
+        done += part;
+    }
+    return at;
+}
+
 /* Writes the message and returns its length. */
 static size_t write_answer(const struct question *q, const struct link_identity *link,
                            uint8_t answer, uint8_t *message)
@@ -177,6 +213,9 @@ static size_t write_answer(const struct question *q, const struct link_identity 
     }
     if (q->client_id != NULL) { /* RFC 6842 */
         at = put_option(at, OPTION_CLIENT, q->client_id_len, q->client_id);
+    }
+    if (answer != NAK) {
+        at = put_search(at, message_max(q) - (size_t)(at - message) - 1, link);
     }
     *at++ = OPTION_END;
     size_t len = (size_t)(at - message);

@@ -8,6 +8,7 @@
 
 #include "base/bytes.h"
 #include "packet/build.h"
+#include "stack/search_list.h"
 
 enum {
     ARP_LEN = 28,
@@ -21,6 +22,8 @@ enum {
     OPTION_PREFIX = 3,
     OPTION_MTU = 5,
     OPTION_RDNSS = 25,
+    OPTION_DNSSL = 31,
+    SEARCH_MAX = 320, /* bytes of a search list, a multiple of 8 */
     PREFIX_ON_LINK = 0x80,
     PREFIX_AUTONOMOUS = 0x40,
     ROUTER_LIFETIME_S = 65535, /* the most, RFC 8319 */
@@ -197,6 +200,20 @@ static uint8_t *put_rdnss(uint8_t *at, const ln_addr *server)
     return at + 24;
 }
 
+/* RFC 8106 section 5.2. */
+static uint8_t *put_dnssl(uint8_t *at, const struct link_identity *link)
+{
+    size_t len = search_list_write(link->search, link->n_search, false, at + 8, SEARCH_MAX);
+    if (len == 0) {
+        return at;
+    }
+    size_t units = 1 + (len + 7) / 8;
+    memset(at + 8 + len, 0, 8 * units - 8 - len);
+    put_be32(at, (uint32_t)(OPTION_DNSSL << 24 | units << 16));
+    put_be32(at + 4, UINT32_MAX);
+    return at + 8 * units;
+}
+
 size_t neighbour_router_advertisement(const struct link_identity *link,
                                       uint8_t dst[NEIGHBOUR_FRAME_MAX])
 {
@@ -209,6 +226,7 @@ size_t neighbour_router_advertisement(const struct link_identity *link,
     at = put_mtu(at, link->mtu);
     at = put_prefix(at, &link->prefix6);
     at = put_rdnss(at, &link->gateway6);
+    at = put_dnssl(at, link);
     assert(at <= dst + NEIGHBOUR_FRAME_MAX);
     ln_addr src = link_gateway_local(link);
     return finish(dst, link, all_nodes_mac, &src, &all_nodes, (size_t)(at - icmp));

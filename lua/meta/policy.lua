@@ -365,7 +365,8 @@
 --- ```
 ---@field hosts? table<string, string|string[]>
 ---
---- The search list of the guest's resolv.conf: at most 6 names, of 256 bytes in all. Default: none.
+--- The search list of the guest's resolv.conf, which DHCP and router advertisements tell too: at most 6 names, of 256
+--- bytes in all. Default: none.
 ---
 --- ```lua
 --- return { policy = "public-only", dns = { search = { "corp.example" } } }

@@ -74,7 +74,13 @@ static void fuzz_ndp(bool probes, const uint8_t *message, size_t len)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
+    static const char *const search[] = {
+        "a-rather-long-department.corp.example", "another-department.corp.example", "corp.example",
+        "yet-another-department-of-the-same-company.corp.example",
+        "and-one-more-of-them-with-quite-a-long-name.corp.example"};
     guests_link = guest_link();
+    guests_link.search = search;
+    guests_link.n_search = sizeof(search) / sizeof(search[0]);
     if (size < 2 || size - 1 > MESSAGE_MAX) {
         return 0;
     }

@@ -327,6 +327,77 @@ static void test_malformed_questions_are_not_answered(void **state)
     client_port = 68;
 }
 
+/* All options of a code, as one (RFC 3396). */
+static size_t whole_option(uint8_t code, uint8_t dst[1024], unsigned *ret_parts)
+{
+    struct reader r = reader_of(reply_message + 240, reply.payload_len - 240);
+    size_t len = 0;
+    *ret_parts = 0;
+    for (uint8_t at; reader_left(&r) > 0 && (at = reader_u8(&r)) != 255;) {
+        uint8_t n = at == 0 ? 0 : reader_u8(&r);
+        const uint8_t *value = reader_bytes(&r, n);
+        if (at == code) {
+            memcpy(dst + len, value, n);
+            len += n;
+            ++*ret_parts;
+        }
+    }
+    return len;
+}
+
+static void test_search_list_is_told(void **state)
+{
+    static const char *const names[] = {"corp.example", "lab.corp.example"};
+    static const char wire[] = "\4corp\7example\0\3lab\xc0";
+    (void)state;
+    begin(DISCOVER);
+    assert_int_not_equal(ask(), 0);
+    assert_no_option(119);
+    link_now.search = names;
+    link_now.n_search = 2;
+    uint8_t len = 0;
+    begin(INFORM);
+    put_be32(message + 12, ln_addr_to_v4(&link_now.guest4));
+    assert_int_not_equal(ask_from(GUEST, GATEWAY), 0);
+    const uint8_t *value = option(119, &len);
+    assert_non_null(value);
+    assert_int_equal(len, sizeof(wire));
+    assert_memory_equal(value, wire, sizeof(wire)); /* its NUL is the pointer's other half */
+}
+
+static void test_long_search_list_is_split_or_cut_to_what_the_client_takes(void **state)
+{
+    static const char label[] = "abcdefghijklmnopqrstuvwxyz-abcdefghijklmnopq.a";
+    static const char *names[6];
+    static char text[6][64];
+    uint8_t list[1024], id[255] = {1};
+    unsigned parts;
+    (void)state;
+    for (int i = 0; i < 6; i++) {
+        memcpy(text[i], label, sizeof(label));
+        text[i][0] = text[i][45] = (char)('a' + i);
+        names[i] = text[i];
+    }
+    link_now.search = names;
+    link_now.n_search = 6;
+    begin(DISCOVER);
+    assert_int_not_equal(ask(), 0);
+    assert_true(reply.payload_len <= 548);
+    assert_int_equal(whole_option(119, list, &parts), 5 * 48);
+    assert_int_equal(parts, 1);
+    begin(DISCOVER);
+    put(57, (const uint8_t[]){5, 220}, 2); /* 1500 */
+    assert_int_not_equal(ask(), 0);
+    assert_int_equal(whole_option(119, list, &parts), 6 * 48);
+    assert_int_equal(parts, 2);
+    begin(DISCOVER);
+    put(57, (const uint8_t[]){0, 100}, 2); /* less than allowed */
+    put(61, id, sizeof(id));
+    assert_int_not_equal(ask(), 0);
+    assert_true(reply.payload_len <= 548);
+    assert_no_option(119);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -340,6 +411,9 @@ int main(void)
         cmocka_unit_test_setup(test_no_router_is_told_where_the_host_has_no_route, setup),
         cmocka_unit_test_setup(test_client_identifier_comes_back, setup),
         cmocka_unit_test(test_malformed_questions_are_not_answered),
+        cmocka_unit_test_setup(test_search_list_is_told, setup),
+        cmocka_unit_test_setup(test_long_search_list_is_split_or_cut_to_what_the_client_takes,
+                               setup),
     };
     return cmocka_run_group_tests(tests, setup, NULL);
 }

@@ -201,6 +201,23 @@ static void test_advertisement_tells_prefix_mtu_and_resolver(void **state)
     assert_memory_equal(ra + 16, options, sizeof(options));
 }
 
+static void test_advertisement_tells_the_search_list(void **state)
+{
+    static const char *const names[] = {"corp.example", "a.test"};
+    static const uint8_t option[] = {31,  4,   0, 0,   255, 255, 255, 255, 4,   'c', 'o',
+                                     'r', 'p', 7, 'e', 'x', 'a', 'm', 'p', 'l', 'e', 0,
+                                     1,   'a', 4, 't', 'e', 's', 't', 0,   0,   0};
+    (void)state;
+    struct link_identity link = guest_link();
+    size_t bare = neighbour_router_advertisement(&link, answer);
+    link.search = names;
+    link.n_search = 2;
+    size_t len = neighbour_router_advertisement(&link, answer);
+    assert_answered(len, 134, "fe80::6c:75ff:fe00:1", "ff02::1");
+    assert_int_equal(len, bare + sizeof(option));
+    assert_memory_equal(answer + bare, option, sizeof(option));
+}
+
 static void test_no_default_route_is_offered_where_the_host_has_none(void **state)
 {
     (void)state;
@@ -220,6 +237,7 @@ int main(void)
         cmocka_unit_test(test_other_solicitations_are_not_answered),
         cmocka_unit_test(test_router_solicitation_is_answered),
         cmocka_unit_test(test_advertisement_tells_prefix_mtu_and_resolver),
+        cmocka_unit_test(test_advertisement_tells_the_search_list),
         cmocka_unit_test(test_no_default_route_is_offered_where_the_host_has_none),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
