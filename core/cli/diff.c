@@ -23,9 +23,10 @@ const struct command command_diff = {
         "any more, with ~ where a deny becomes a reject or the reverse. The example is what\n"
         "lunette match would be asked. Differences are exact: every address, port, protocol and\n"
         "name is accounted for. Functions are taken to say yes to all, and no to all; what they\n"
-        "are is not compared.\n"
+        "are is not compared. Nor are requests: rules about them that only one of the two has are\n"
+        "told, with + those of B and with - those of A.\n"
         "Exit status: 0 nothing is allowed that was not, 1 something is, or only one of the two\n"
-        "has on_connect, 2 an error.\n\n"
+        "has on_connect, or rules about requests differ, 2 an error.\n\n"
         "  --json  as one JSON object\n",
     .main = diff_main,
 };
@@ -233,12 +234,46 @@ static void region_json(struct comparison *c, struct json *json, const struct di
     json_close(json, '}');
 }
 
+static const ln_rule *request_rule(const struct comparison *c, const struct diff_request *request)
+{
+    return ln_policy_rule(request->added ? c->b : c->a, request->rule);
+}
+
+static void print_requests(struct comparison *c, const struct diff *diff)
+{
+    for (size_t i = 0; i < diff->n_requests; i++) {
+        const struct diff_request *request = &diff->requests[i];
+        const ln_rule *rule = request_rule(c, request);
+        const char *source = show_source(&c->arena, rule);
+        printf("%c requests: rule %u%s%s: %s\n", request->added ? '+' : '-',
+               (unsigned)request->rule, *source != '\0' ? ", " : "", source,
+               show_rule(&c->arena, rule));
+    }
+    if (diff->requests_differ && diff->n_requests == 0) {
+        printf("~ requests: the rules about them are in another order\n");
+    }
+}
+
+static void requests_json(struct comparison *c, struct json *json, const struct diff *diff)
+{
+    json_open(json, "requests", '[');
+    for (size_t i = 0; i < diff->n_requests; i++) {
+        json_open(json, NULL, '{');
+        json_bool(json, "added", diff->requests[i].added);
+        json_integer(json, "rule", diff->requests[i].rule);
+        json_string(json, "text", show_rule(&c->arena, request_rule(c, &diff->requests[i])));
+        json_close(json, '}');
+    }
+    json_close(json, ']');
+}
+
 static void show(struct comparison *c, const struct diff *diff, bool as_json)
 {
     if (!as_json) {
         for (size_t i = 0; i < diff->n_regions; i++) {
             print_region(c, &diff->regions[i]);
         }
+        print_requests(c, diff);
         if (diff->on_connect) {
             printf("~ on_connect is in only one of the two: it may decide anything\n");
         }
@@ -248,11 +283,13 @@ static void show(struct comparison *c, const struct diff *diff, bool as_json)
     json_open(&json, NULL, '{');
     json_bool(&json, "widened", diff->widened);
     json_bool(&json, "on_connect_differs", diff->on_connect);
+    json_bool(&json, "requests_differ", diff->requests_differ);
     json_open(&json, "regions", '[');
     for (size_t i = 0; i < diff->n_regions; i++) {
         region_json(c, &json, &diff->regions[i]);
     }
     json_close(&json, ']');
+    requests_json(c, &json, diff);
     json_close(&json, '}');
     putchar('\n');
 }
@@ -267,7 +304,7 @@ int diff_show(const ln_policy *a, const ln_policy *b, bool as_json)
         return EXIT_USAGE;
     }
     show(&c, &diff, as_json);
-    int status = diff.widened || diff.on_connect ? EXIT_DENY : EXIT_ALLOW;
+    int status = diff.widened || diff.on_connect || diff.requests_differ ? EXIT_DENY : EXIT_ALLOW;
     arena_free(&c.arena);
     diff_free(&diff);
     return status;

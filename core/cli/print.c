@@ -55,19 +55,43 @@ static void geoip_json(struct json *json, const ln_settings *settings)
     }
 }
 
+/* Without it rules about requests are none. */
+static void tls_json(struct json *json, const ln_tls_settings *tls)
+{
+    if (!tls->intercept) {
+        return;
+    }
+    json_open(json, "tls", '{');
+    json_open(json, "intercepted_ports", '[');
+    for (size_t i = 0; i < tls->n_ports; i++) {
+        json_integer(json, NULL, tls->ports[i]);
+    }
+    json_close(json, ']');
+    json_open(json, "bypass", '[');
+    for (size_t i = 0; i < tls->n_bypass; i++) {
+        char name[LN_NAME_MAX + 2];
+        snprintf(name, sizeof(name), "%s%s", tls->bypass[i].below ? "." : "", tls->bypass[i].name);
+        json_string(json, NULL, name);
+    }
+    json_close(json, ']');
+    json_close(json, '}');
+}
+
 /* A policy of the same rules. */
 static void print_json(const ln_policy *policy, struct arena *arena)
 {
     struct json json = {.out = stdout};
     const ln_settings *settings = ln_policy_settings(policy);
     json_open(&json, NULL, '{');
-    json_string(&json, "comment", "the rules and defaults, without other settings");
+    json_string(&json, "comment",
+                "the rules, the defaults and what is intercepted, without other settings");
     json_string(&json, "default_egress", ln_action_name(settings->default_egress));
     json_string(&json, "default_ingress", ln_action_name(settings->default_ingress));
     json_string(&json, "deny_mode", settings->deny_by_reject ? "reject" : "drop");
     json_string(&json, "on_connect", settings->on_connect != 0 ? A_FUNCTION : NULL);
     json_string(&json, "on_dns", settings->on_dns != 0 ? A_FUNCTION : NULL);
     geoip_json(&json, settings);
+    tls_json(&json, &settings->tls);
     json_open(&json, "rules", '[');
     for (size_t i = 1; i <= ln_policy_rule_count(policy); i++) {
         json_open(&json, NULL, '{');

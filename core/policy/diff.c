@@ -713,6 +713,7 @@ int diff_make(struct diff *diff, const ln_policy *a, const ln_policy *b)
         return r;
     }
     r = diff_all(&d);
+    r = r < 0 ? r : diff_requests(diff, a, b);
     free(d.raws);
     terrain_free(&d.terrain);
     if (r < 0) {

@@ -2,7 +2,8 @@
  * (terrain.h, under the assumptions of survey.h), never by trying examples.
  *
  * Functions cannot be compared: policies are compared once as if every `when` said yes and once as
- * if every one said no; likewise rules with `http`, for requests are not compared. */
+ * if every one said no. Nor can requests: rules about them are compared as if every request matched
+ * and as if none did, and those that only one of the two has are told apart. */
 #ifndef LN_POLICY_DIFF_H
 #define LN_POLICY_DIFF_H
 
@@ -37,8 +38,19 @@ struct diff_region {
     struct diff_example example;
 };
 
+/* A rule about requests that only one of the two has. */
+struct diff_request {
+    uint32_t rule; /* 1-based */
+    bool added;    /* the second has it, else the first */
+};
+
 struct diff {
     struct arena arena;
+    /* The rules about requests are not the same ones in the same order. `requests` is empty where
+     * it is only the order. */
+    bool requests_differ;
+    struct diff_request *requests;
+    size_t n_requests;
     struct diff_region *regions; /* what is widened first */
     size_t n_regions;
     bool on_connect; /* one of the two has such a function, the other not */
@@ -47,6 +59,8 @@ struct diff {
 
 /* Returns 0 or -ENOMEM, and then nothing is left to free. The policies must outlive it. */
 int diff_make(struct diff *diff, const ln_policy *a, const ln_policy *b);
+/* Fills `requests`. Returns 0 or -ENOMEM. */
+int diff_requests(struct diff *diff, const ln_policy *a, const ln_policy *b);
 void diff_free(struct diff *diff);
 
 static inline bool diff_widens(const struct diff_region *region)

@@ -174,6 +174,53 @@ static void lint_name(struct linter *l, uint32_t rule, const ln_rule *it)
     }
 }
 
+/* ---- rules about requests ---- */
+
+static bool is_bypassed(const ln_tls_settings *tls, const ln_destination *to)
+{
+    for (size_t i = 0; i < tls->n_bypass; i++) {
+        const ln_name_pattern *pattern = &tls->bypass[i];
+        size_t len = strlen(pattern->name);
+        size_t own = strlen(to->name);
+        bool same = strcmp(pattern->name, to->name) == 0;
+        bool below = own > len && to->name[own - len - 1] == '.' &&
+                     strcmp(to->name + own - len, pattern->name) == 0;
+        /* All that a suffix holds is below one that is the same or above. */
+        if (pattern->below ? below || (same && to->kind == LN_DEST_SUFFIX)
+                           : same && to->kind == LN_DEST_DOMAIN) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool has_intercepted_port(const ln_tls_settings *tls, const ln_rule *rule)
+{
+    size_t i = 0;
+    while (i < tls->n_ports && !rule_has_port(rule, LN_TCP, tls->ports[i])) {
+        i++;
+    }
+    return i < tls->n_ports;
+}
+
+static void lint_requests(struct linter *l, uint32_t rule, const ln_rule *it)
+{
+    const ln_tls_settings *tls = &l->policy->plan.settings.tls;
+    if (!tls->intercept) {
+        return; /* the rule has ports, and a mistake where one of them is for HTTPS */
+    }
+    if (!has_intercepted_port(tls, it)) {
+        tell(l, "requests-unseen", LINT_WARNING, rule + 1,
+             "its ports are not intercepted: it sees requests of plain HTTP alone, and whatever is "
+             "not matches no rule about requests",
+             "add its ports to tls.intercepted_ports, unless plain HTTP is meant");
+    } else if (rule_is_by_name(it) && is_bypassed(tls, &it->destination)) {
+        tell(l, "requests-bypassed", LINT_WARNING, rule + 1,
+             "tls.bypass leaves connections to this name alone: their requests are not seen",
+             "take the name off tls.bypass, or allow the connection as a whole");
+    }
+}
+
 static void lint_rule(struct linter *l, uint32_t rule)
 {
     const ln_rule *it = &l->policy->plan.rules[rule];
@@ -195,6 +242,9 @@ static void lint_rule(struct linter *l, uint32_t rule)
     }
     if (rule_is_by_name(it)) {
         lint_name(l, rule, it);
+    }
+    if (it->http != NULL) {
+        lint_requests(l, rule, it);
     }
     if (allows_egress(it) && !by_address && it->n_ports == 0 && has_tcp_or_udp(it)) {
         tell(l, "host-all-ports", LINT_WARNING, rule + 1,

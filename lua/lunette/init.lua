@@ -8,6 +8,7 @@ local lists = require "lunette.lists"
 local presets = require "lunette.presets"
 local profiles = require "lunette.profiles"
 local rules = require "lunette.rules"
+local secrets = require "lunette.secrets"
 
 ---@class lunette
 local M = {}
@@ -35,6 +36,9 @@ M.profiles = profiles.profiles
 --- Lists of destinations: lunette.deny(lunette.lists.doh).
 ---@type table<string, string[]>
 M.lists = lists
+
+--- Secrets by where they come from: lunette.secrets.env("GITHUB_TOKEN", "api.github.com").
+M.secrets = secrets
 
 --- The presets as functions that return a new configuration: lunette.policy.public_only().
 ---@type table<string, fun(): table>

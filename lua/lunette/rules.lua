@@ -156,7 +156,7 @@ function Chain:when(handler) return set(self, "when", "when", present(handler, "
 function Chain:name(label) return set(self, "name", "name", present(label, "name(): the label")) end
 
 --- Only for these requests, where lunette reads them: plain HTTP, or TLS with a `tls` table.
----@param match { methods?: string[], path?: string } { methods = { "GET" }, path = "/repos/*" }
+---@param match { methods?: string[], path?: string, headers?: table<string, string> }
 ---@return lunette.Chain
 function Chain:http(match) return set(self, "http", "http", present(match, "http{}: the request")) end
 

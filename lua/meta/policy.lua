@@ -522,6 +522,19 @@
 ---   secrets = { { env = "GITHUB_TOKEN", from_env = "GITHUB_TOKEN", allow_hosts = { "api.github.com" } } },
 --- }
 --- ```
+---
+--- `lunette.secrets` has them by their source: `env`, `file`, `command` and `value`.
+---
+--- ```lua
+--- return {
+---   rules = { lunette.allow("api.github.com"):tcp(443) },
+---   tls = {},
+---   secrets = {
+---     lunette.secrets.env("GITHUB_TOKEN", "api.github.com"),
+---     lunette.secrets.file("NPM_TOKEN", "/run/secrets/npm", { "npm.example" }, { inject = { query = true } }),
+---   },
+--- }
+--- ```
 ---@class lunette.Secret
 ---
 --- The guest's variable that holds the placeholder.
