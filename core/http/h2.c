@@ -300,7 +300,7 @@ int http2_relay_new(const struct http_relay_settings *settings,
     r->filter = filter;
     r->user = user;
     for (int i = 0; i < 2; i++) {
-        r->side[i] = (struct h2_side){.relay = r, .end = i, .spare = H2_WINDOW_SPARE};
+        r->side[i] = (struct h2_side){.relay = r, .end = (enum h2_end)i, .spare = H2_WINDOW_SPARE};
     }
     r->side[H2_GUEST].out = &r->base.to_guest;
     r->side[H2_UPSTREAM].out = &r->base.to_upstream;

@@ -77,7 +77,8 @@ struct peer {
     /* Upstream: called for each request that is whole or, with `early`, whose head is. */
     void (*serve)(struct peer *p, struct peer_stream *s);
     bool early;
-    int error; /* of nghttp2, reading what the relay sent */
+    int error;        /* of nghttp2, reading what the relay sent */
+    unsigned invalid; /* frames that the relay should not have sent */
 };
 
 /* What the relay sent to an end that is raw bytes. */
@@ -296,6 +297,9 @@ static inline int peer_header(nghttp2_session *session, const nghttp2_frame *fra
     (void)session;
     struct peer_stream *s = peer_stream(user, frame->hd.stream_id);
     WORLD_CHECK(s != NULL);
+    if (((struct peer *)user)->w->quiet) {
+        return 0;
+    }
     say(s->heads, "%s%.*s: %.*s\n", (flags & NGHTTP2_NV_FLAG_NO_INDEX) != 0 ? "!" : "",
         (int)name_len, (const char *)name, (int)value_len, (const char *)value);
     return 0;
@@ -318,7 +322,7 @@ static inline int peer_frame(nghttp2_session *session, const nghttp2_frame *fram
     struct peer_stream *s = peer_stream(p, frame->hd.stream_id);
     WORLD_CHECK(s != NULL);
     bool end = (frame->hd.flags & NGHTTP2_FLAG_END_STREAM) != 0;
-    if (frame->hd.type == NGHTTP2_HEADERS) {
+    if (frame->hd.type == NGHTTP2_HEADERS && !p->w->quiet) {
         say(s->heads, "\n");
     }
     bool first = frame->hd.type == NGHTTP2_HEADERS && frame->headers.cat == NGHTTP2_HCAT_REQUEST;
@@ -326,6 +330,16 @@ static inline int peer_frame(nghttp2_session *session, const nghttp2_frame *fram
     if (p->serve != NULL && (p->early ? first : end)) {
         p->serve(p, s);
     }
+    return 0;
+}
+
+static inline int peer_invalid(nghttp2_session *session, const nghttp2_frame *frame, int error,
+                               void *user)
+{
+    (void)session;
+    (void)frame;
+    /* Refused is what crossed a lower limit of streams on its way. */
+    ((struct peer *)user)->invalid += error != NGHTTP2_ERR_REFUSED_STREAM;
     return 0;
 }
 
@@ -375,6 +389,7 @@ static inline struct peer *peer_new(struct world *w, bool server, int32_t window
     nghttp2_session_callbacks_set_on_frame_recv_callback(cb, peer_frame);
     nghttp2_session_callbacks_set_on_data_chunk_recv_callback(cb, peer_data);
     nghttp2_session_callbacks_set_on_stream_close_callback(cb, peer_close);
+    nghttp2_session_callbacks_set_on_invalid_frame_recv_callback(cb, peer_invalid);
     WORLD_CHECK((server ? nghttp2_session_server_new2(&p->session, cb, p, option)
                         : nghttp2_session_client_new2(&p->session, cb, p, option)) == 0);
     nghttp2_settings_entry entry = {NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, (uint32_t)window};
@@ -557,6 +572,8 @@ static inline void world_free(struct world *w)
 {
     http_relay_free(w->relay);
     WORLD_CHECK(w->n_requests == w->n_done);
+    WORLD_CHECK(w->guest == NULL || (w->guest->invalid == 0 && w->guest->error == 0));
+    WORLD_CHECK(w->upstream == NULL || (w->upstream->invalid == 0 && w->upstream->error == 0));
     peer_free(w->guest);
     peer_free(w->upstream);
     seen_free(w->seen);
