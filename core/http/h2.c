@@ -274,7 +274,7 @@ static void relay_free(struct http_relay *base)
         h2_stream_free(r->first);
     }
     for (int i = 0; i < 2; i++) {
-        nghttp2_session_del(r->side[i].session);
+        h2_memory_free(&r->side[i].memory);
         byte_queue_free(r->side[i].out);
     }
     free(r);

@@ -119,7 +119,7 @@ struct h2_relay {
 
 /* --- h2_session.c --- */
 /* Makes both sessions and submits their SETTINGS. Returns 0 or -ENOMEM; sessions that were made are
- * the caller's to free either way. */
+ * the caller's to free (h2_memory_free()) either way. */
 int h2_sessions_new(struct h2_relay *r);
 
 /* --- h2_stream.c --- */
