@@ -76,7 +76,6 @@ static int replace(void *user, const struct pattern *pattern, const struct hit *
     int r = vault_put(body->scope->vault, pattern->secret, body->encoding, out);
     if (r == 0) {
         secret_set_add(&body->report->used, pattern->secret);
-        secret_set_add(&body->scope->given, pattern->secret);
     }
     return r;
 }

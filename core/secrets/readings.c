@@ -21,7 +21,7 @@ static void add_hit(struct readings *r, enum reading_kind kind, uint32_t node, u
 /* Where the last `depth` > 0 bytes of a reading began. */
 static uint64_t start_of(const struct readings *r, const struct reading *reading, uint32_t depth)
 {
-    return reading->starts[(reading->read - depth) & r->mask];
+    return r->at - ((uint32_t)r->at - reading->starts[(reading->read - depth) & r->mask]);
 }
 
 static bool leaves_out(const struct reading *reading, uint8_t byte)
@@ -54,7 +54,7 @@ static void take(struct readings *r, enum reading_kind kind, struct read_byte c)
     reading->breaks = 0;
     reading->left_out = 0;
     reading->node = automaton_step(r->automaton, reading->node, c.byte);
-    reading->starts[reading->read & r->mask] = c.start;
+    reading->starts[reading->read & r->mask] = (uint32_t)c.start;
     reading->read++;
     uint32_t out = r->automaton->nodes[reading->node].out;
     if (out != 0) {
@@ -175,7 +175,7 @@ static void go_apart(struct readings *r, enum reading_kind kind)
     reading->n_escape[1] = 0;
     reading->read = depth;
     for (uint32_t i = 0; i < depth; i++) {
-        reading->starts[i & r->mask] = r->at - depth + i;
+        reading->starts[i & r->mask] = (uint32_t)r->at - depth + i;
     }
     r->apart++;
 }
@@ -303,7 +303,7 @@ int readings_new(struct automaton *automaton, struct readings **ret)
     while (room < automaton->longest) {
         room *= 2;
     }
-    size_t size = sizeof(struct readings) + (size_t)room * (READINGS - 1) * sizeof(uint64_t);
+    size_t size = sizeof(struct readings) + (size_t)room * (READINGS - 1) * sizeof(uint32_t);
     struct readings *r = calloc(1, size);
     if (r == NULL) {
         return -ENOMEM;

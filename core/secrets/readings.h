@@ -45,7 +45,7 @@ struct reading {
     uint32_t node;
     uint32_t read;      /* bytes, modulo 2^32 */
     uint64_t broken_at; /* where a byte was left out last, + 1 */
-    uint64_t *starts;   /* where the last bytes began, by `read` modulo their number */
+    uint32_t *starts;   /* where the last bytes began, modulo 2^32, by `read` modulo their number */
     struct read_byte escape[2][ESCAPE_MAX]; /* begun; the second: of percent twice */
     uint8_t n_escape[2];
 };
@@ -60,7 +60,7 @@ struct readings {
     struct hit hits[HITS_MAX];        /* of the last step */
     unsigned n_hits;
     size_t size; /* of all of it */
-    uint64_t starts[];
+    uint32_t starts[];
 };
 
 /* Returns 0 or -ENOMEM. */

@@ -129,7 +129,6 @@ static int replace(void *user, const struct pattern *pattern, const struct hit *
     int r = vault_put(work->scope->vault, pattern->secret, work->encoding, out);
     if (r == 0) {
         secret_set_add(&work->report->used, pattern->secret);
-        secret_set_add(&work->scope->given, pattern->secret);
     }
     return r;
 }
@@ -212,6 +211,18 @@ static int rewrite_query(struct work *work, struct http_head *head)
     return r;
 }
 
+/* Whether the host may have been given a value. */
+static bool may_show(const struct secret_scope *scope)
+{
+    for (size_t i = secret_set_next(&scope->allowed, 0); i < VAULT_SECRETS_MAX;
+         i = secret_set_next(&scope->allowed, i + 1)) {
+        if (vault_was_given(scope->vault, i)) {
+            return true;
+        }
+    }
+    return false;
+}
+
 /* An answer that shows the value is to be read before the guest has it. */
 static int ask_for_identity(struct http_head *head)
 {
@@ -285,7 +296,7 @@ int secret_rewrite_request(struct secret_scope *scope, struct http_head *head,
         r = fields[i] ? rewrite_field(&work, head, &head->fields[i]) : 0;
     }
     r = r == 0 && query ? rewrite_query(&work, head) : r;
-    if (r == 0 && !is_trailer(head) && !secret_set_is_empty(&scope->given)) {
+    if (r == 0 && !is_trailer(head) && may_show(scope)) {
         r = ask_for_identity(head);
     }
     return r < 0 ? -ENOBUFS : 0;

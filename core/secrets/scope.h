@@ -48,7 +48,6 @@ struct secret_connection {
 struct secret_scope {
     struct vault *vault;
     struct secret_set allowed;
-    struct secret_set given; /* those that were put into a request of it */
 };
 
 /* Takes a reference to the vault. A secret is allowed where the connection's name matches its

@@ -29,6 +29,7 @@ struct entry {
     unsigned inject;
     bool require_tls;
     bool made_up; /* the placeholder */
+    bool given;   /* a value was put into a request */
     struct value value, before;
 };
 
@@ -297,10 +298,19 @@ void vault_clear(struct vault *vault, size_t i)
     }
 }
 
-int vault_put(const struct vault *vault, size_t i, enum encoding encoding, struct byte_queue *out)
+int vault_put(struct vault *vault, size_t i, enum encoding encoding, struct byte_queue *out)
 {
     const struct value *value = &vault->entries[i].value;
-    return value->bytes == NULL ? -ENOENT : encode_put(out, encoding, value->bytes, value->len);
+    if (!vault_has_value(vault, i)) {
+        return -ENOENT;
+    }
+    vault->entries[i].given = true;
+    return encode_put(out, encoding, value->bytes, value->len);
+}
+
+bool vault_was_given(const struct vault *vault, size_t i)
+{
+    return vault->entries[i].given;
 }
 
 int vault_values(struct vault *vault, struct automaton **ret)
@@ -351,7 +361,7 @@ static bool same_source(const struct entry *a, const struct entry *b)
 /* What an entry takes over. */
 struct heirloom {
     const char *placeholder; /* its own, where it takes none */
-    bool made_up;
+    bool given;
     struct value value, before;
 };
 
@@ -363,6 +373,7 @@ static int inherit(struct vault *vault, size_t i, const struct vault *old, struc
     if (was == NULL) {
         return 0;
     }
+    ret->given = was->given;
     if (entry->made_up && was->made_up && stands_alone(vault, i, was->placeholder)) {
         ret->placeholder = arena_strndup(&vault->arena, was->placeholder, strlen(was->placeholder));
         if (ret->placeholder == NULL) {
@@ -386,6 +397,7 @@ static void take_over(struct vault *vault, struct heirloom *heirlooms,
     for (size_t i = 0; i < vault->n; i++) {
         struct entry *entry = &vault->entries[i];
         entry->placeholder = heirlooms[i].placeholder;
+        entry->given = entry->given || heirlooms[i].given;
         if (heirlooms[i].value.bytes != NULL) {
             entry->value = heirlooms[i].value;
             heirlooms[i].value = (struct value){0};
@@ -443,7 +455,9 @@ const char *vault_placeholder(const struct vault *vault, size_t i)
 
 bool vault_has_value(const struct vault *vault, size_t i)
 {
-    return vault->entries[i].value.bytes != NULL;
+    /* No value has a NUL: in a fork there are only these. */
+    const struct value *value = &vault->entries[i].value;
+    return value->bytes != NULL && value->bytes[0] != '\0';
 }
 
 bool vault_echoes(const struct vault *vault, size_t i)

@@ -2,7 +2,8 @@
  * never does.
  *
  * Nothing here gives a value away: it comes out of a vault only as part of a request that
- * secrets/rewrite or secrets/body wrote for a scope that allows it. */
+ * secrets/rewrite or secrets/body wrote for a scope that allows it. It is of the process that made
+ * it: in a fork the secrets have no values. */
 #ifndef LN_SECRETS_VAULT_H
 #define LN_SECRETS_VAULT_H
 

@@ -246,6 +246,17 @@ static void test_answers_are_asked_for_as_they_are_from_the_first_value_on(void 
     head_of(&w.head, "GET", "api.example.com", "/");
     assert_int_equal(rewrite(&w), 0);
     assert_string_equal(value_of(&w, "accept-encoding"), "identity");
+    /* Over another connection of it too. */
+    struct secret_scope elsewhere = scope_of(w.vault, "api.example.com");
+    struct secret_scope wrong = scope_of(w.vault, "other.example");
+    http_head_free(&w.head);
+    head_of(&w.head, "GET", "api.example.com", "/");
+    assert_int_equal(secret_rewrite_request(&wrong, &w.head, &w.report), 0);
+    assert_null(http_head_find(&w.head, "accept-encoding"));
+    assert_int_equal(secret_rewrite_request(&elsewhere, &w.head, &w.report), 0);
+    assert_string_equal(value_of(&w, "accept-encoding"), "identity");
+    secret_scope_end(&elsewhere);
+    secret_scope_end(&wrong);
     http_head_free(&w.head); /* trailers */
     add_field(&w.head, "checksum", HOLDER);
     assert_int_equal(rewrite(&w), 0);

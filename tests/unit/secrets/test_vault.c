@@ -10,12 +10,14 @@
 
 #include <errno.h>
 #include <sys/resource.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
+#include "failing_alloc.h"
 #include "secrets/vault_use.h"
 #include "secrets_fixture.h"
 
-static void assert_value(const struct vault *vault, size_t i, const char *value)
+static void assert_value(struct vault *vault, size_t i, const char *value)
 {
     struct byte_queue out = {.cap = 1u << 16};
     assert_int_equal(vault_put(vault, i, ENCODE_PLAIN, &out), 0);
@@ -185,6 +187,51 @@ static void test_vault_without_locked_memory_says_so(void **state)
     vault_unref(vault);
 }
 
+static void test_fork_has_no_values(void **state)
+{
+    (void)state;
+    ln_secret secret = secret_of("A", NULL, 0);
+    struct vault *vault = vault_of(&secret, 1);
+    give(vault, 0, "a value");
+    pid_t child = fork();
+    if (child == 0) {
+        _exit(vault_has_value(vault, 0) ? 1 : 0);
+    }
+    int status = -1;
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_int_equal(status, 0);
+    assert_value(vault, 0, "a value");
+    vault_unref(vault);
+}
+
+static void test_memory_that_runs_out_is_told_and_changes_nothing(void **state)
+{
+    (void)state;
+    ln_secret secrets[] = {secret_of("A", NULL, 0), secret_of("B", "$B", 0)};
+    struct vault *old = vault_of(secrets, 2);
+    give(old, 0, "value of a");
+    bool done = false;
+    for (long n = 0; !done; n++) {
+        unsigned seed = 3;
+        struct vault *vault = NULL;
+        allocations_left = n;
+        int r = vault_new(secrets, 2, seeded_random, &seed, &vault);
+        int adopted = r < 0 ? 0 : vault_adopt(vault, old);
+        allocations_left = -1;
+        assert_true(r == 0 || r == -ENOMEM);
+        assert_true(adopted == 0 || adopted == -ENOMEM);
+        done = r == 0 && adopted == 0;
+        if (vault != NULL) {
+            assert_int_equal(vault_has_value(vault, 0), adopted == 0);
+            assert_int_equal(strcmp(vault_placeholder(vault, 0), vault_placeholder(old, 0)) == 0,
+                             adopted == 0);
+        }
+        vault_unref(vault);
+        assert_true(n < 1000);
+    }
+    vault_unref(old);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -196,6 +243,8 @@ int main(void)
         cmocka_unit_test(test_short_value_is_not_looked_for_in_responses),
         cmocka_unit_test(test_reload_keeps_what_is_the_same),
         cmocka_unit_test(test_vault_without_locked_memory_says_so),
+        cmocka_unit_test(test_fork_has_no_values),
+        cmocka_unit_test(test_memory_that_runs_out_is_told_and_changes_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
