@@ -7,7 +7,7 @@
 
 #define A_SOURCE "one of value, from_env, from_file, command"
 
-enum { PLACEHOLDER_MAX = 1024, REFRESH_S_MAX = 30 * 24 * 3600 };
+enum { SECRETS_MAX = 1024, PLACEHOLDER_MAX = 1024, REFRESH_S_MAX = 30 * 24 * 3600 };
 
 /* A secret as written; a value of NULL: not given. */
 struct draft {
@@ -202,6 +202,36 @@ static bool same(const char *a, const char *b)
     return a != NULL && b != NULL && strcmp(a, b) == 0;
 }
 
+/* Whether a placeholder shows in what is made up for a variable: "$LUNETTE_", the variable, "_",
+ * and chance. */
+static bool shows_in_made_up(const char *placeholder, const char *env)
+{
+    static const char front[] = "$LUNETTE_";
+    size_t len = strlen(placeholder);
+    if (strstr(front, placeholder) != NULL || strstr(env, placeholder) != NULL) {
+        return true;
+    }
+    for (size_t n = 1; n < len && n < sizeof(front); n++) {
+        if (strncmp(front + sizeof(front) - 1 - n, placeholder, n) == 0 &&
+            strncmp(env, placeholder + n, len - n) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Whether one placeholder is part of the other: what a request has of them could not be told. */
+static bool nested(const ln_secret *a, const ln_secret *b)
+{
+    if (a->placeholder == NULL || b->placeholder == NULL) {
+        const char *given = a->placeholder != NULL ? a->placeholder : b->placeholder;
+        const char *env = a->placeholder != NULL ? b->env : a->env;
+        return given != NULL && env != NULL && shows_in_made_up(given, env);
+    }
+    return strstr(a->placeholder, b->placeholder) != NULL ||
+           strstr(b->placeholder, a->placeholder) != NULL;
+}
+
 /* Two secrets need variables and placeholders of their own. */
 static void check_unique(struct schema *schema, const struct place *place,
                          const struct secrets *all, const ln_secret *secret)
@@ -212,6 +242,9 @@ static void check_unique(struct schema *schema, const struct place *place,
         }
         if (same(other->placeholder, secret->placeholder)) {
             schema_wrong(schema, place, NULL, "%s has the same placeholder", other->origin);
+        } else if (nested(other, secret)) {
+            schema_wrong(schema, place, NULL, "its placeholder and that of %s hold each other",
+                         other->origin);
         }
     }
 }
@@ -277,6 +310,10 @@ void build_secrets(struct build *build)
                        &all.violation_handler);
     }
     if (build->secrets.value == NULL) {
+        return;
+    }
+    if (value_count(build->secrets.value) > SECRETS_MAX) {
+        schema_wrong(schema, &build->secrets, "a list of secrets", "it has more than 1024");
         return;
     }
     all.secrets = schema_array(schema, value_count(build->secrets.value), sizeof(*all.secrets));

@@ -513,7 +513,13 @@
 --- # secrets
 ---
 --- The guest holds a placeholder. It becomes the value only in requests to `allow_hosts`, over intercepted and
---- verified TLS.
+--- verified TLS, where `inject` says so; elsewhere in these requests it passes as it is. On its way to any other host
+--- it is a violation: as it is, percent-encoded (also twice), in JSON escapes, in base64, and in Basic credentials.
+---
+--- A value in a response of such a host becomes the placeholder again; in base64 it becomes stars. Values shorter than
+--- 8 bytes are not looked for in responses: they would be found by chance. Compressed, encrypted or hashed text is not
+--- read: a request that is signed with the secret cannot be made by the guest. A value is at most 8192 bytes, without
+--- control characters, and has no space at its ends.
 ---
 --- ```lua
 --- return {
@@ -567,7 +573,8 @@
 --- Names, or patterns such as "*.githubusercontent.com".
 ---@field allow_hosts string[]
 ---
---- What the guest sees. Default: made up, with a random end.
+--- What the guest sees: 1 to 1024 bytes without NUL, CR, LF; no part of another secret's, nor that of it. Default:
+--- made up, `$LUNETTE_` VARIABLE `_` and 16 random letters and digits.
 ---@field placeholder? string
 ---
 --- Where it is put in.

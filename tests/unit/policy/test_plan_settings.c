@@ -619,8 +619,41 @@ static void test_mistakes_in_secrets(void **state)
          "= \"$x\"}, {env = \"B\", from_env = \"B\", allow_hosts = {\"a.b\"}, placeholder = "
          "\"$x\"}}}",
          "secrets[2]", "secrets[1] has the same placeholder", "a table"},
+        {"{tls = {}, secrets = {{env = \"A_TOKEN\", from_env = \"A\", allow_hosts = {\"a.b\"}, "
+         "placeholder = \"$xyz\"}, {env = \"B\", from_env = \"B\", allow_hosts = {\"a.b\"}, "
+         "placeholder = \"xy\"}}}",
+         "secrets[2]", "its placeholder and that of secrets[1] hold each other", "a table"},
+        {"{tls = {}, secrets = {{env = \"A_TOKEN\", from_env = \"A\", allow_hosts = {\"a.b\"}, "
+         "placeholder = \"y\"}, {env = \"B\", from_env = \"B\", allow_hosts = {\"a.b\"}, "
+         "placeholder = \"$xyz\"}}}",
+         "secrets[2]", "its placeholder and that of secrets[1] hold each other", "a table"},
+        {"{tls = {}, secrets = {{env = \"A_TOKEN\", from_env = \"A\", allow_hosts = {\"a.b\"}}, "
+         "{env = \"B\", from_env = \"B\", allow_hosts = {\"a.b\"}, placeholder = \"$LUN\"}}}",
+         "secrets[2]", "its placeholder and that of secrets[1] hold each other", "a table"},
+        {"{tls = {}, secrets = {{env = \"A_TOKEN\", from_env = \"A\", allow_hosts = {\"a.b\"}, "
+         "placeholder = \"$LUNETTE_B\"}, {env = \"B\", from_env = \"B\", allow_hosts = {\"a.b\"}, "
+         "placeholder = \"TE_B\"}}}",
+         "secrets[2]", "its placeholder and that of secrets[1] hold each other", "a table"},
+        {"{tls = {}, secrets = {{env = \"A_TOKEN\", from_env = \"A\", allow_hosts = {\"a.b\"}}, "
+         "{env = \"B\", from_env = \"B\", allow_hosts = {\"a.b\"}, placeholder = \"E_A_TO\"}}}",
+         "secrets[2]", "its placeholder and that of secrets[1] hold each other", "a table"},
+        {"{tls = {}, secrets = {{env = \"A_TOKEN\", from_env = \"A\", allow_hosts = {\"a.b\"}}, "
+         "{env = \"B\", from_env = \"B\", allow_hosts = {\"a.b\"}, placeholder = \"TOKEN\"}}}",
+         "secrets[2]", "its placeholder and that of secrets[1] hold each other", "a table"},
     };
     ASSERT_MISTAKES(mistakes);
+}
+
+static void test_more_secrets_than_a_vault_holds_are_refused(void **state)
+{
+    (void)state;
+    static char config[8192] = "{secrets = {";
+    for (int i = 0; i < 1025; i++) {
+        strcat(config, "{},");
+    }
+    strcat(config, "}}");
+    const struct mistake mistake = {config, "secrets", "it has more than 1024", "a table"};
+    assert_mistakes(&mistake, 1);
 }
 
 static void test_a_secret_that_could_never_be_used_is_refused(void **state)
@@ -654,6 +687,8 @@ static void test_a_secret_that_could_never_be_used_is_refused(void **state)
         "\"A\", allow_hosts = {\"a.b\"}}}}",
         "{tls = {bypass = {\"x.a.b\"}}, secrets = {{env = \"A\", from_env = \"A\", allow_hosts = "
         "{\"*.a.b\"}}}}",
+        "{tls = {}, secrets = {{env = \"A\", from_env = \"A\", allow_hosts = {\"a.b\"}}, {env = "
+        "\"A_B\", from_env = \"B\", allow_hosts = {\"a.b\"}, placeholder = \"$LUNETTE_X\"}}}",
     };
     for (size_t i = 0; i < sizeof(fine) / sizeof(fine[0]); i++) {
         struct plan plan = plan_of(fine[i]);
@@ -757,6 +792,7 @@ int main(void)
         cmocka_unit_test(test_mistakes_in_published_ports),
         cmocka_unit_test(test_mistakes_in_tls),
         cmocka_unit_test(test_mistakes_in_secrets),
+        cmocka_unit_test(test_more_secrets_than_a_vault_holds_are_refused),
         cmocka_unit_test(test_a_secret_that_could_never_be_used_is_refused),
         cmocka_unit_test(test_no_problem_shows_a_secret),
         cmocka_unit_test(test_mistakes_in_rules_about_requests),
