@@ -185,8 +185,6 @@ const struct command command_ctl = {
         "  flows [FILTER]\n"
         "               the flows there are now, as a JSON list; FILTER is a port, an address, a\n"
         "               network, a name that was shown or resolved, or a suffix: .example.com\n"
-        "  flows --top N [FILTER]\n"
-        "               the N of them with the most bytes, the largest first; at most 100\n"
         "  pins         which names the guest has resolved to which addresses, likewise\n"
         "  rules        the rules in force and how often each has decided, likewise\n"
         "  reload       read the policy again; flows that it denies are reset. A bad policy\n"
@@ -198,6 +196,8 @@ const struct command command_ctl = {
         "               interrupted; KIND: only these (`lunette help events` has them). What is "
         "not\n"
         "               read in time is lost, and `lost` of the next event tells how many\n"
+        "\n"
+        "  --top N      of the flows the N with the most bytes, the largest first; at most 100\n"
         "  -h, --help   print this\n"
         "\n"
         "Exit status: 0 done, 1 refused or nobody there, 2 for wrong arguments.\n",

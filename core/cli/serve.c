@@ -9,6 +9,7 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -16,6 +17,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "cli/command.h"
@@ -207,14 +209,34 @@ static int open_tap_of_pid(struct serve *serve, const ln_link *link)
 
 /* ---- signals ---- */
 
+static void notify(const struct serve *serve, const char *state)
+{
+    if (serve->notify_fd >= 0) {
+        (void)send(serve->notify_fd, state, strlen(state), MSG_NOSIGNAL);
+    }
+}
+
+/* A service manager that asked for it waits for its end. */
+static void notify_reloading(const struct serve *serve)
+{
+    char state[64];
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    snprintf(state, sizeof(state), "RELOADING=1\nMONOTONIC_USEC=%llu",
+             (unsigned long long)now.tv_sec * 1000000 + (unsigned long long)now.tv_nsec / 1000);
+    notify(serve, state);
+}
+
 static void reload(struct serve *serve)
 {
     ln_problems *problems = ln_problems_new();
+    notify_reloading(serve);
     if (session_reload(&serve->session, problems) < 0) {
         command_say_problems(problems);
         command_say("%s: the policy before stays in force", serve->session.policy);
     }
     ln_problems_free(problems);
+    notify(serve, "READY=1");
 }
 
 static void on_signal(struct watch *watch, uint32_t events)
@@ -272,13 +294,6 @@ static int open_notify(void)
         return -1;
     }
     return fd;
-}
-
-static void notify(const struct serve *serve, const char *state)
-{
-    if (serve->notify_fd >= 0) {
-        (void)send(serve->notify_fd, state, strlen(state), MSG_NOSIGNAL);
-    }
 }
 
 static void tell_ready(struct serve *serve)

@@ -254,6 +254,9 @@ class Served(unittest.TestCase):
             process = self.serve("--stream", self.path,
                                  env={**os.environ, "NOTIFY_SOCKET": self.at("notify")})
             self.assertIn(b"READY=1", manager.recv(1000))
+            process.send_signal(signal.SIGHUP)
+            self.assertRegex(manager.recv(1000), br"^RELOADING=1\nMONOTONIC_USEC=\d+$")
+            self.assertEqual(manager.recv(1000), b"READY=1")
             self.end(process)
             self.assertIn(b"STOPPING=1", manager.recv(1000))
 

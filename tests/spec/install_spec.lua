@@ -47,6 +47,16 @@ describe("an installed lunette", function()
     assert.equal(0, status, out)
   end)
 
+  with "systemd-analyze" ("has units that systemd has nothing to say about", function()
+    local units = prefix .. "/lib/systemd/system"
+    local set = "sed -i 's|^ExecStart=[^ ]*|ExecStart=%s|' '%s/lunette@.service'"
+    shell(set:format(lunette, units))
+    local out, status = shell(("SYSTEMD_UNIT_PATH='%s': systemd-analyze verify --man=no '%s/lunette@.service'")
+      :format(units, units))
+    assert.equal("", out)
+    assert.equal(0, status)
+  end)
+
   with "groff" ("has a manual page with every command, which roff has nothing to say about", function()
     local page = prefix .. "/share/man/man1/lunette.1"
     local command = "LC_ALL=C.UTF-8 groff -K utf8 -man -Tutf8 -P-c -ww '%s'"
