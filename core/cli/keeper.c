@@ -6,6 +6,10 @@
  * and `*.lua` files below the directories of the policy and of lunette's modules. Those directories
  * are open since the start: that one of them, or one above them, is exchanged changes nothing.
  *
+ * Where the policy is watched, changes in its directory (inotify(7)) of the policy, or of what may
+ * be its modules, are told by an eventfd(2), once nothing has changed for a moment: who writes a
+ * file may write others with it. What changes all the time is told now and then all the same.
+ *
  * The keeper ends when the datapath's end of the socket is closed, that is, in any case. Signals
  * mean the datapath, and are ignored here. */
 #include "cli/keeper.h"
@@ -14,19 +18,27 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <linux/openat2.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
+#include <sys/inotify.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "luabind/module_dir.h"
+
+enum { QUIET_MS = 200, RESTLESS_MS = 2000 };
+enum { FD_SOCKET, FD_CHANGED }; /* the keeper's own, in place of standard input and output */
 
 /* A directory that files may be opened in, and what paths to it begin with. */
 struct kept_dir {
@@ -40,6 +52,8 @@ struct kept {
     const char *sockets[KEEPER_SOCKETS_MAX];
     struct stat status[KEEPER_SOCKETS_MAX];
     int directory[KEEPER_SOCKETS_MAX]; /* where they are; -1: none */
+    int inotify;                       /* -1: the policy is not watched */
+    uint64_t changed_ms;               /* since when something is to be told; 0: nothing is */
 };
 
 /* ---- the keeper's side ---- */
@@ -161,37 +175,108 @@ static int prepare(struct kept *kept, const char *policy, const char *module_dir
     return r;
 }
 
+/* ---- watching ---- */
+
+static int watch_policy(struct kept *kept)
+{
+    char path[32];
+    snprintf(path, sizeof(path), "/proc/self/fd/%d", kept->policy_dir.fd);
+    kept->inotify = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
+    return kept->inotify < 0 || inotify_add_watch(kept->inotify, path,
+                                                  IN_CLOSE_WRITE | IN_MOVED_TO | IN_CREATE) < 0
+               ? -errno
+               : 0;
+}
+
+/* "..data" is the link that a mounted ConfigMap is exchanged by. */
+static bool may_matter(const struct kept *kept, const char *name)
+{
+    return strcmp(name, kept->policy_name) == 0 || is_lua(name) || strcmp(name, "..data") == 0;
+}
+
+/* Takes what changed. Returns whether any of it may matter. */
+static bool take_changes(const struct kept *kept)
+{
+    _Alignas(struct inotify_event) char buffer[4096];
+    bool matters = false;
+    ssize_t n;
+    while ((n = read(kept->inotify, buffer, sizeof(buffer))) > 0) {
+        const struct inotify_event *event;
+        for (char *at = buffer; at < buffer + n; at += sizeof(*event) + event->len) {
+            event = (const struct inotify_event *)(const void *)at;
+            matters = matters || (event->mask & IN_Q_OVERFLOW) != 0 ||
+                      (event->len > 0 && may_matter(kept, event->name));
+        }
+    }
+    return matters;
+}
+
+static uint64_t now_ms(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+}
+
+/* Waits for the datapath, and tells it what changes meanwhile. Returns false on an error. */
+static bool wait_for_datapath(struct kept *kept)
+{
+    struct pollfd fds[] = {{.fd = FD_SOCKET, .events = POLLIN},
+                           {.fd = kept->inotify, .events = POLLIN}};
+    while (fds[0].revents == 0) {
+        int n = poll(fds, kept->inotify < 0 ? 1 : 2, kept->changed_ms > 0 ? QUIET_MS : -1);
+        if (n < 0) {
+            return false;
+        }
+        if (fds[1].revents != 0 && take_changes(kept) && kept->changed_ms == 0) {
+            kept->changed_ms = now_ms();
+        }
+        if (kept->changed_ms > 0 && (n == 0 || now_ms() - kept->changed_ms >= RESTLESS_MS)) {
+            kept->changed_ms = 0;
+            (void)eventfd_write(FD_CHANGED, 1);
+        }
+    }
+    return true;
+}
+
+/* ---- the keeper's life ---- */
+
 /* Answers until the datapath is gone. */
-static void serve(int socket, const struct kept *kept)
+static void serve(struct kept *kept)
 {
     char path[PATH_MAX];
     ssize_t n;
     bool told = true;
-    while (told && (n = recv(socket, path, sizeof(path) - 1, 0)) > 0) {
+    while (told && wait_for_datapath(kept) &&
+           (n = recv(FD_SOCKET, path, sizeof(path) - 1, 0)) > 0) {
         path[n] = '\0';
         int outcome = open_kept(kept, path);
-        told = answer(socket, outcome);
+        told = answer(FD_SOCKET, outcome);
         if (outcome >= 0) {
             close(outcome);
         }
     }
 }
 
-static _Noreturn void keep(int socket, const char *policy, const char *module_dir,
+static _Noreturn void keep(int socket, int changed, const char *policy, const char *module_dir,
                            const char *const sockets[KEEPER_SOCKETS_MAX])
 {
-    struct kept kept = {0};
+    struct kept kept = {.inotify = -1};
     sigset_t all;
     sigfillset(&all);
     (void)sigprocmask(SIG_BLOCK, &all, NULL);
     (void)prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
     /* What is the datapath's must not outlive it here. */
-    if (dup2(socket, 0) != 0 || syscall(SYS_close_range, 1u, ~0u, 0u) != 0) {
+    if (dup2(socket, FD_SOCKET) < 0 || (changed >= 0 && dup2(changed, FD_CHANGED) < 0) ||
+        syscall(SYS_close_range, changed >= 0 ? FD_CHANGED + 1u : FD_SOCKET + 1u, ~0u, 0u) != 0) {
         _exit(1);
     }
     int r = prepare(&kept, policy, module_dir, sockets);
-    if (send(0, &r, sizeof(r), MSG_NOSIGNAL) > 0 && r == 0) {
-        serve(0, &kept);
+    if (r == 0 && changed >= 0) {
+        r = watch_policy(&kept);
+    }
+    if (send(FD_SOCKET, &r, sizeof(r), MSG_NOSIGNAL) > 0 && r == 0) {
+        serve(&kept);
     }
     remove_sockets(&kept);
     _exit(0);
@@ -226,23 +311,27 @@ static int ask(void *user, const char *path)
 }
 
 int keeper_start(struct keeper *keeper, const char *policy,
-                 const char *const sockets[KEEPER_SOCKETS_MAX])
+                 const char *const sockets[KEEPER_SOCKETS_MAX], bool watches)
 {
     int pair[2];
-    *keeper = (struct keeper){.socket = -1, .module_dir = module_dir_find()};
+    *keeper = (struct keeper){.socket = -1, .changed = -1, .module_dir = module_dir_find()};
     if (keeper->module_dir == NULL) {
         return -ENOMEM;
     }
     if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) != 0) {
         return -errno;
     }
+    keeper->socket = pair[0];
+    if (watches && (keeper->changed = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)) < 0) {
+        close(pair[1]);
+        return -errno;
+    }
     keeper->pid = fork();
     if (keeper->pid == 0) {
-        keep(pair[1], policy, keeper->module_dir, sockets);
+        keep(pair[1], keeper->changed, policy, keeper->module_dir, sockets);
     }
     int r = keeper->pid < 0 ? -errno : 0;
     close(pair[1]);
-    keeper->socket = pair[0];
     keeper->opener =
         (struct file_opener){.open = ask, .user = keeper, .module_dir = keeper->module_dir};
     if (r == 0 && recv(keeper->socket, &r, sizeof(r), 0) != sizeof(r)) {
@@ -258,6 +347,10 @@ void keeper_stop(struct keeper *keeper)
         keeper->socket = -1;
         while (keeper->pid > 0 && waitpid(keeper->pid, NULL, 0) < 0 && errno == EINTR) {
         }
+    }
+    if (keeper->changed >= 0) {
+        close(keeper->changed);
+        keeper->changed = -1;
     }
     free(keeper->module_dir);
     keeper->module_dir = NULL;

@@ -4,6 +4,7 @@
 #ifndef LN_CLI_KEEPER_H
 #define LN_CLI_KEEPER_H
 
+#include <stdbool.h>
 #include <sys/types.h>
 
 #include "luabind/file.h"
@@ -11,7 +12,8 @@
 enum { KEEPER_SOCKETS_MAX = 3 };
 
 struct keeper {
-    int socket; /* -1: not started */
+    int socket;  /* -1: not started */
+    int changed; /* readable (eventfd(2)) when the policy's files have changed; -1: not watched */
     pid_t pid;
     char *module_dir;
     struct file_opener opener; /* asks the keeper; for lua_policy_load_from() */
@@ -19,10 +21,11 @@ struct keeper {
 
 /* Starts the keeper of the policy `policy`, a path or a preset's name, and of up to
  * KEEPER_SOCKETS_MAX sockets in the file system (NULL: none). To be called while this process may
- * still open files and has one thread; whatever it opens later, the keeper does not have. `keeper`
- * must stay where it is. Returns 0 or -errno. */
+ * still open files and has one thread; whatever it opens later, the keeper does not have.
+ * `watches`: the policy's directory is watched for changes of the policy and of `*.lua` files.
+ * `keeper` must stay where it is. Returns 0 or -errno. */
 int keeper_start(struct keeper *keeper, const char *policy,
-                 const char *const sockets[KEEPER_SOCKETS_MAX]);
+                 const char *const sockets[KEEPER_SOCKETS_MAX], bool watches);
 /* Removes the sockets and waits for the keeper's end. Takes one that was never started. */
 void keeper_stop(struct keeper *keeper);
 

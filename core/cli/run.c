@@ -271,7 +271,8 @@ static int run_guest(struct run *run)
         return end_guest(run);
     }
     session_raise_limits();
-    if ((run->session.control_path != NULL || run->session.metrics.by_path) &&
+    if ((run->session.control_path != NULL || run->session.metrics.by_path ||
+         run->session.watches) &&
         session_start_keeper(&run->session, NULL) < 0) {
         return end_guest(run);
     }
@@ -342,6 +343,9 @@ const struct command command_run = {
         "  --metrics ADDR   counters for Prometheus over HTTP, at PORT of 127.0.0.1, IP:PORT,\n"
         "                   [IPV6]:PORT, or a UNIX socket (a path with a slash), as /metrics; the\n"
         "                   guest is not let there\n"
+        "  --watch          read the policy again when it changes, or a module beside it; a bad "
+        "one\n"
+        "                   changes nothing\n"
         "  --slot N|auto    which subnets of the policy's pools to take, 0 to 65535 (default 0);\n"
         "                   auto: the first from 1 up that no other lunette of this user has, nor\n"
         "                   an address of this machine (/run/lunette, $XDG_RUNTIME_DIR/lunette or\n"

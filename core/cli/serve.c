@@ -229,13 +229,8 @@ static void notify_reloading(const struct serve *serve)
 
 static void reload(struct serve *serve)
 {
-    ln_problems *problems = ln_problems_new();
     notify_reloading(serve);
-    if (session_reload(&serve->session, problems) < 0) {
-        command_say_problems(problems);
-        command_say("%s: the policy before stays in force", serve->session.policy);
-    }
-    ln_problems_free(problems);
+    session_reload_or_say(&serve->session);
     notify(serve, "READY=1");
 }
 
@@ -409,6 +404,9 @@ const struct command command_serve = {
         "  --metrics ADDR   counters for Prometheus over HTTP, at PORT of 127.0.0.1, IP:PORT,\n"
         "                   [IPV6]:PORT, or a UNIX socket (a path with a slash), as /metrics; the\n"
         "                   guest is not let there\n"
+        "  --watch          read the policy again when it changes, or a module beside it; a bad "
+        "one\n"
+        "                   changes nothing\n"
         "  --slot N|auto    which subnets of the policy's pools to take, 0 to 65535 (default 0);\n"
         "                   auto: the first from 1 up that no other lunette of this user has, nor\n"
         "                   an address of this machine (/run/lunette, $XDG_RUNTIME_DIR/lunette or\n"

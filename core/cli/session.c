@@ -5,8 +5,11 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <malloc.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -57,7 +60,7 @@ struct session session_of(const struct command *command)
     return (struct session){.command = command,
                             .mtu = MTU_DEFAULT,
                             .slot_fd = -1,
-                            .keeper.socket = -1,
+                            .keeper = {.socket = -1, .changed = -1},
                             .metrics.fd = -1,
                             .observation.fd = -1,
                             .control.fd = -1};
@@ -73,6 +76,7 @@ void session_options(struct session *session, struct option_spec specs[SESSION_O
         {.name = "verbose", .letter = 'v', .flag = &session->verbose},
         {.name = "control", .value = &session->control_path},
         {.name = "metrics", .value = &session->metrics_address},
+        {.name = "watch", .flag = &session->watches},
         {.name = "observe",
          .flag = &session->observation.wanted,
          .value = &session->observation.path},
@@ -188,13 +192,18 @@ int session_start_keeper(struct session *session, const char *socket)
                          session->metrics.by_path ? session->metrics_address : NULL, socket};
     const char *sockets[KEEPER_SOCKETS_MAX] = {0};
     size_t n = 0;
+    if (session->watches && access(session->policy, F_OK) != 0) {
+        command_say("--watch: %s is no file", session->policy); /* a preset's name, as it seems */
+        return -ENOENT;
+    }
     for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++) {
         if (all[i] != NULL) {
             sockets[n++] = all[i];
         }
     }
-    return session_failed(keeper_start(&session->keeper, session->policy, sockets),
-                          "start the keeper of files");
+    return session_failed(
+        keeper_start(&session->keeper, session->policy, sockets, session->watches),
+        "start the keeper of files");
 }
 
 static int start_sinks(struct session *session)
@@ -296,13 +305,43 @@ int session_make_gateway(struct session *session, uint32_t offloads,
     return 0;
 }
 
+void session_reload_or_say(struct session *session)
+{
+    ln_problems *problems = ln_problems_new();
+    if (session_reload(session, problems) < 0) {
+        command_say_problems(problems);
+        command_say("%s: the policy before stays in force", session->policy);
+    }
+    ln_problems_free(problems);
+}
+
+static void policy_changed(struct watch *watch, uint32_t events)
+{
+    struct session *session =
+        (struct session *)(void *)((char *)watch - offsetof(struct session, changes));
+    eventfd_t count;
+    (void)events;
+    if (eventfd_read(watch->fd, &count) == 0) {
+        session_reload_or_say(session);
+    }
+}
+
+static int watch_changes(struct session *session)
+{
+    session->changes = (struct watch){.fd = -1, .ready = policy_changed};
+    return !session->watches ? 0
+                             : loop_watch(gateway_loop(session->gateway), &session->changes,
+                                          session->keeper.changed, EPOLLIN);
+}
+
 int session_start(struct session *session, struct transport *link)
 {
     struct pcapng *pcap = session->pcap.sink == NULL ? NULL : &session->pcap;
     session->link = link;
     int r = session_failed(transport_start(link, session->gateway, pcap), "read frames");
     r = r < 0 ? r : session_failed(control_start(&session->control, session), "listen");
-    return r < 0 ? r : session_failed(metrics_start(&session->metrics, session), "listen");
+    r = r < 0 ? r : session_failed(metrics_start(&session->metrics, session), "listen");
+    return r < 0 ? r : session_failed(watch_changes(session), "watch the policy");
 }
 
 int session_confine(struct session *session, bool with_files, int terminal_fd)

@@ -14,7 +14,7 @@
 #include "cli/pcapng.h"
 #include "cli/transport.h"
 
-#define SESSION_OPTIONS 10 /* how many session_options() fills */
+#define SESSION_OPTIONS 11 /* how many session_options() fills */
 
 struct session {
     const struct command *command;
@@ -23,7 +23,7 @@ struct session {
     uint32_t slot, mtu;
     bool slot_chosen, slot_auto; /* --slot N, --slot auto */
     int slot_fd;                 /* holds the slot; -1: nothing does */
-    bool verbose;
+    bool verbose, watches;
 
     ln_gateway *gateway;
     struct transport *link; /* borrowed; before session_start() there is none */
@@ -33,12 +33,13 @@ struct session {
     struct keeper keeper;
     struct control control;
     struct metrics metrics;
+    struct watch changes; /* of the policy's files, with --watch */
 };
 
 /* `command` for usage errors. */
 struct session session_of(const struct command *command);
-/* The options --events, --pcap, --slot, --mtu, --verbose, --control, --metrics and those of
- * --observe. */
+/* The options --events, --pcap, --slot, --mtu, --verbose, --control, --metrics, --watch and
+ * those of --observe. */
 void session_options(struct session *session, struct option_spec specs[SESSION_OPTIONS]);
 /* Whether they fit together: 0, or the exit status after saying what does not. */
 int session_check_options(const struct session *session);
@@ -71,6 +72,8 @@ int session_turn(struct session *session);
 /* Reads the policy again, by way of the keeper, and swaps it in. Returns 0, or -errno with problems
  * added: then the old one stays. */
 int session_reload(struct session *session, ln_problems *problems);
+/* The same, and says what is wrong. */
+void session_reload_or_say(struct session *session);
 /* Says how the link is set up. */
 void session_say_link(const struct session *session, const char *interface, const ln_link *link);
 /* Ends everything, counters told where --verbose was given. Returns 0, or -errno when what was

@@ -308,6 +308,20 @@ class Served(unittest.TestCase):
         self.assertEqual(self.ctl("reload").returncode, 0)
         self.assertEqual(json.loads(self.ctl("rules").stdout)[0]["text"], "allow@10.0.0.1")
 
+    def test_watched_policy_is_read_again_when_it_changes(self):
+        self.serve("--stream", self.path, "--control", self.control, "--watch")
+        self.file("policy.lua", "return { rulez = {} }\n")
+        self.file("fresh", 'return { rules = { "deny@host" } }\n')
+        time.sleep(0.5)  # a bad one changes nothing
+        self.assertEqual(json.loads(self.ctl("rules").stdout)[0]["text"], "allow@host")
+        os.rename(self.at("fresh"), self.policy)
+        self.expect_event(kind="reload")
+        self.assertEqual(json.loads(self.ctl("rules").stdout)[0]["text"], "deny@host")
+        run = subprocess.run([LUNETTE, "serve", "--stream", self.at("other"), "--watch", "none"],
+                             capture_output=True, text=True)
+        self.assertEqual(run.returncode, 125)
+        self.assertIn("--watch", run.stderr)
+
     def test_flows_are_listed_and_revoked(self):
         self.serve("--stream", self.path, "--control", self.control)
         self.assertEqual(os.stat(self.control).st_mode & 0o777, 0o600)

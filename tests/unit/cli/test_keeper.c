@@ -1,6 +1,7 @@
 /* What the keeper of files opens for the datapath, and what it leaves alone. */
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdbool.h>
@@ -83,7 +84,7 @@ static void test_policy_and_modules_are_opened_and_nothing_else(void **state)
     char policy[128], module[4096];
     (void)state;
     strcpy(policy, in_dir("policy"));
-    assert_int_equal(keeper_start(&keeper, policy, none), 0);
+    assert_int_equal(keeper_start(&keeper, policy, none, false), 0);
     expect_text(&keeper, policy, "policy");
     expect_text(&keeper, in_dir("beside.lua"), "beside");
     expect_text(&keeper, in_dir("sub/deep.lua"), "deep");
@@ -107,7 +108,7 @@ static void test_directory_that_took_the_place_of_the_policys_is_not_looked_at(v
     (void)state;
     strcpy(policy, in_dir("policy"));
     snprintf(away, sizeof(away), "%s-away", dir);
-    assert_int_equal(keeper_start(&keeper, policy, none), 0);
+    assert_int_equal(keeper_start(&keeper, policy, none, false), 0);
     assert_int_equal(rename(dir, away), 0);
     assert_int_equal(mkdir(dir, 0700), 0);
     write_file("policy", "forged");
@@ -127,12 +128,12 @@ static void test_socket_is_removed_at_the_end_unless_another_took_its_place(void
     strcpy(policy, in_dir("policy"));
     strcpy(path, in_dir("socket"));
     write_file("socket", "");
-    assert_int_equal(keeper_start(&keeper, policy, sockets), 0);
+    assert_int_equal(keeper_start(&keeper, policy, sockets, false), 0);
     keeper_stop(&keeper);
     assert_int_equal(access(path, F_OK), -1);
 
     write_file("socket", "");
-    assert_int_equal(keeper_start(&keeper, policy, sockets), 0);
+    assert_int_equal(keeper_start(&keeper, policy, sockets, false), 0);
     write_file("other", "");
     char other[128];
     strcpy(other, in_dir("other"));
@@ -141,11 +142,44 @@ static void test_socket_is_removed_at_the_end_unless_another_took_its_place(void
     assert_int_equal(access(path, F_OK), 0);
 }
 
+static bool has_changed(const struct keeper *keeper, int timeout_ms)
+{
+    struct pollfd fd = {.fd = keeper->changed, .events = POLLIN};
+    uint64_t count;
+    return poll(&fd, 1, timeout_ms) == 1 && read(keeper->changed, &count, sizeof(count)) > 0 &&
+           count == 1;
+}
+
+static void test_changes_of_the_policy_and_its_modules_are_told_once(void **state)
+{
+    const char *const none[KEEPER_SOCKETS_MAX] = {NULL};
+    struct keeper keeper;
+    char policy[128], fresh[128];
+    (void)state;
+    strcpy(policy, in_dir("policy"));
+    assert_int_equal(keeper_start(&keeper, policy, none, true), 0);
+    write_file("policy", "changed");
+    write_file("beside.lua", "changed");
+    assert_true(has_changed(&keeper, 5000));
+    expect_text(&keeper, policy, "changed");
+    strcpy(fresh, in_dir("fresh"));
+    write_file("notes.txt", "changed"); /* not the policy's */
+    write_file("fresh", "renamed");
+    assert_false(has_changed(&keeper, 500));
+    assert_int_equal(rename(fresh, policy), 0);
+    assert_true(has_changed(&keeper, 5000));
+    expect_text(&keeper, policy, "renamed");
+    keeper_stop(&keeper);
+    write_file("policy", "policy");
+    write_file("beside.lua", "beside");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_policy_and_modules_are_opened_and_nothing_else),
         cmocka_unit_test(test_directory_that_took_the_place_of_the_policys_is_not_looked_at),
+        cmocka_unit_test(test_changes_of_the_policy_and_its_modules_are_told_once),
         cmocka_unit_test(test_socket_is_removed_at_the_end_unless_another_took_its_place),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
