@@ -89,7 +89,7 @@ end
 ---@param text string
 ---@param trace boolean
 local function ask(text, trace)
-  local connection, method, path = text:match("^(.-)%s+(%u[%u-]*)%s+([/*]%S*)%s*$")
+  local connection, method, path = text:match("^(.-)%s+(%a[%a-]*)%s+([/*]%S*)%s*$")
   text = connection or text
   local query, sni = text:match("^(.-)%s+sni%s+(%S+)%s*$")
   local question, why = core.query(query or text)

@@ -23,7 +23,7 @@ end
 
 local mistakes = {}
 
-local ALL = { "action", "reason", "rule", "source" }
+local ALL = { "action", "reason", "rule", "source", "inspect" }
 
 --- Takes note of an answer that is not the one expected.
 ---@param told? string[] the fields that it has in this way of asking; nil: all
@@ -92,6 +92,9 @@ local function match(policy, question)
   for _, pin in ipairs(policy.pins) do
     table.move({ "--resolved", pin.name .. "=" .. pin.address }, 1, 2, #arguments + 1, arguments)
   end
+  if question.method then
+    table.move({ "--http", question.method .. " " .. question.path }, 1, 2, #arguments + 1, arguments)
+  end
   if question.sni then table.move({ "--sni", question.sni }, 1, 2, #arguments + 1, arguments) end
   table.move({ path, words_of(question) }, 1, 2, #arguments + 1, arguments)
   return decoded(support.lunette(table.unpack(arguments)).out)
@@ -146,7 +149,8 @@ local function event_of(policy, question)
       direction = "egress", protocol = question.protocol, port = 53, name = naive.canonical(question.name), type = "A",
     })
   end
-  return event("flow_open", question.address, {
+  return event(question.method and "http_request" or "flow_open", question.address, {
+    method = question.method, path = question.path,
     direction = question.direction, protocol = question.protocol, port = question.port,
     name = question.sni and naive.canonical(question.sni), name_from = question.sni and "shown" or nil,
   })
@@ -201,7 +205,7 @@ describe("the answers of seed " .. seed, function()
       policy.machine = machine
       for _, question in ipairs(questions) do
         question.sni = question.sni or nil
-        if words_of(question) then
+        if question.http == nil and words_of(question) then
           compare("match", policy, question, match(policy, question))
         end
       end
@@ -213,14 +217,16 @@ describe("the answers of seed " .. seed, function()
       policy.machine = machine
       local lines = {}
       for i, question in ipairs(questions) do
-        local words = question.sni ~= false and words_of(question)
-        lines[i] = words and words .. (question.sni and " sni " .. question.sni or "") or lua_of(question)
+        local words = question.sni ~= false and question.http == nil and words_of(question)
+        local rest = question.sni and " sni " .. question.sni or ""
+        if question.method then rest = ("%s %s %s"):format(rest, question.method, question.path) end
+        lines[i] = words and words .. rest or lua_of(question)
       end
       local answers = repl(policy, lines)
       assert.equal(#questions, #answers)
       for i, answer in ipairs(answers) do
         local read = read_answer(answer)
-        compare("repl", policy, questions[i], read, not read.reason and { "action", "rule", "source" } or nil)
+        compare("repl", policy, questions[i], read, { "action", "rule", "source", read.reason and "reason" })
       end
     end)
   end)
@@ -231,11 +237,12 @@ describe("the answers of seed " .. seed, function()
       local events = events_of_pins(policy)
       for _, question in ipairs(questions) do
         question.sni = question.sni or nil
+        if question.http == false then question.http = nil end -- no event tells
         events[#events + 1] = event_of(policy, question)
       end
       local answers = replay(events)
       for i, question in ipairs(questions) do
-        compare("replay", policy, question, answers[#policy.pins + i])
+        compare("replay", policy, question, answers[#policy.pins + i], { "action", "reason", "rule", "source" })
       end
     end)
   end)
@@ -246,10 +253,12 @@ describe("the answers of seed " .. seed, function()
       local from_file = add_pins(lunette.load(copy, { gateway = policy.gateway }), policy)
       for i, rule in ipairs(config.rules) do config.rules[i] = rule.comment.text end
       config.gateway = policy.gateway
-      local from_lines = add_pins(lunette.compile(config), policy)
+      local from_lines = not policy.has_requests and add_pins(lunette.compile(config), policy)
       for _, question in ipairs(questions) do
         compare("print --json", policy, question, ask(from_file, question), { "action", "rule" })
-        compare("rules on one line", policy, question, ask(from_lines, question), { "action", "rule" })
+        if from_lines then
+          compare("rules on one line", policy, question, ask(from_lines, question), { "action", "rule" })
+        end
       end
       local changes = support.lunette("diff", path, copy)
       assert.same({ 0, "" }, { changes.status, changes.out .. changes.err }, policy.text)

@@ -119,6 +119,24 @@ local function table_call(direction)
   return { protocols = protocols, ports = protocols[1] == "icmpv4" and {} or ports() }
 end
 
+local METHODS = { "GET", "POST", "DELETE" }
+local PATTERNS = { "/*", "/repos/*", "/repos/a", "/admin", "/admin*", "/*a", "/repos/*/b", "/" }
+local PATHS = {}
+for path in pairs(naive.paths) do PATHS[#PATHS + 1] = path end
+table.sort(PATHS)
+
+--- Makes it a rule about requests.
+local function for_requests(rule)
+  rule.direction, rule.form = "egress", pick { "chain", "table" }
+  rule.calls = { chance(50) and {} or { protocols = { "tcp" }, ports = ports() } }
+  rule.calls[1].protocols = rule.calls[1].protocols or rule.form == "table" and {} or nil
+  rule.http = {
+    methods = chance(50) and times(math.random(2), function() return pick(METHODS) end) or nil,
+    path = chance(70) and pick(PATTERNS) or nil,
+  }
+  return rule
+end
+
 local function written_rule()
   local rule = {
     action = pick { "allow", "allow", "deny", "reject" },
@@ -153,12 +171,18 @@ local function destinations_text(rule)
   return #rule.destinations == 1 and quoted(rule.destinations[1]) or listed(rule.destinations)
 end
 
+local function http_text(http)
+  local methods = http.methods and ("methods = %s, "):format(listed(http.methods)) or ""
+  return ("{ %s%s }"):format(methods, http.path and ("path = %q"):format(http.path) or "")
+end
+
 local function chain_text(rule)
   local text = ("lunette.%s(%s)"):format(rule.action, destinations_text(rule))
   for _, call in ipairs(rule.calls) do
     local ports_text = listed(call.ports or {}):sub(2, -2)
     if call.protocols then text = ("%s:%s(%s)"):format(text, call.protocols[1], ports_text) end
   end
+  if rule.http then text = text .. ":http " .. http_text(rule.http) end
   return rule.direction == "egress" and text or text .. ":" .. rule.direction .. "()"
 end
 
@@ -167,8 +191,9 @@ local function table_text(rule)
   local fields = {
     ("action = %q, direction = %q, destination = %s"):format(rule.action, rule.direction, destinations_text(rule)),
   }
+  if rule.http then fields[2] = "http = " .. http_text(rule.http) end
   for _, field in ipairs { "protocol", "port" } do
-    local values = call[field .. "s"]
+    local values = call[field .. "s"] or {}
     if #values == 1 then
       fields[#fields + 1] = field .. " = " .. quoted(values[1])
     elseif #values > 1 then
@@ -212,6 +237,7 @@ local function write(policy)
       add("},")
     end
   end
+  if policy.has_requests then add("tls = {},") end
   for _, key in ipairs { "default_egress", "default_ingress" } do
     if policy[key] then add(("%s = %q,"):format(key, policy[key])) end
   end
@@ -295,6 +321,10 @@ function M.policy(seed, number)
   }
   if not policy.preset then
     policy.rules = times(math.random(0, 8), written_rule)
+    policy.has_requests = chance(40)
+    for _, rule in ipairs(policy.has_requests and policy.rules or {}) do
+      if chance(60) then for_requests(rule) end
+    end
     policy.default_egress = chance(50) and pick { "allow", "allow", "deny", "reject" } or nil
     policy.default_ingress = chance(50) and pick { "allow", "deny", "deny", "reject" } or nil
   end
@@ -353,6 +383,14 @@ function M.question(whole)
   local is_icmp = question.protocol:find("icmp") ~= nil
   if is_icmp then question.direction = "egress" else question.port = port_near(policy) end
   if question.protocol == "tcp" or chance(10) then question.sni = shown(policy, question.address) end
+  local has_requests = whole.has_requests and question.direction == "egress" and question.protocol == "tcp"
+  if has_requests and question.sni ~= false and chance(60) then
+    if chance(10) then
+      question.http = false
+    else
+      question.method, question.path = pick { "GET", "POST", "DELETE", "get" }, pick(PATHS)
+    end
+  end
   return question
 end
 

@@ -2,9 +2,9 @@
 --- zeros and ones. Nothing here is lunette's, so that what lunette says can be held against it.
 ---
 --- A policy is a table as generator.lua makes it: `preset`; or `rules`, each with action, direction,
---- destinations, calls (protocols and ports of each) and line; deny_domains and deny_domain_suffixes, each
---- with name and line; default_egress and default_ingress. Beside it stand what a sandbox has: `gateway` and
---- `machine`, lists of addresses, and `pins`, each with name and address.
+--- destinations, calls (protocols and ports of each), http (methods and path) and line; deny_domains and
+--- deny_domain_suffixes, each with name and line; default_egress and default_ingress. Beside it stand what a
+--- sandbox has: `gateway` and `machine`, lists of addresses, and `pins`, each with name and address.
 
 local M = {}
 
@@ -150,7 +150,7 @@ function M.expand(policy)
       for _, destination in ipairs(item.destinations) do
         rules[#rules + 1] = {
           action = item.action, direction = item.direction, destination = destination, line = item.line,
-          protocols = call.protocols, ports = call.ports,
+          protocols = item.http and { "tcp" } or call.protocols, ports = call.ports, http = item.http,
         }
       end
     end
@@ -249,14 +249,79 @@ local function decision_of(policy, rules, index, direction)
   }
 end
 
+-- ---- requests ----
+
+--- Paths, and what servers may take them for; `start`: that is in doubt but for how it begins.
+M.paths = {
+  ["/"] = { "/" }, ["/repos/a"] = { "/repos/a" }, ["/repos/a?b=/admin"] = { "/repos/a" },
+  ["/%72epos/%61"] = { "/repos/a" }, ["/Repos/a/"] = { "/Repos/a/" }, ["/admin"] = { "/admin" },
+  ["/ADMIN/"] = { "/ADMIN/" }, ["/repos/../admin"] = { "/repos/../admin", "/admin" },
+  ["/repos/./a"] = { "/repos/./a", "/repos/a" }, ["/repos/a%2fb"] = { start = "/repos/" },
+  ["/repos/..;/admin"] = { start = "/" }, ["//admin"] = { start = "/" }, ["/x%5c..%5cadmin"] = { start = "/" },
+}
+
+local function is_like(text, pattern)
+  return text:find("^" .. pattern:gsub("[^%w*]", "%%%0"):gsub("%*", ".*") .. "$") ~= nil
+end
+
+local function without_slash(path) return #path > 1 and path:gsub("/$", "") or path end
+
+local function allows_path(pattern, path)
+  if path.start then return pattern == "/*" end
+  for _, reading in ipairs(path) do
+    if not is_like(reading, pattern) then return false end
+  end
+  return true
+end
+
+local function refuses_path(pattern, path)
+  pattern = without_slash(pattern:lower())
+  if path.start then
+    local literal, start = pattern:match("^[^*]*"), path.start
+    return literal:sub(1, #start) == start:sub(1, #literal)
+  end
+  for _, reading in ipairs(path) do
+    reading = reading:lower()
+    if is_like(reading, pattern) or is_like(without_slash(reading), pattern) then return true end
+  end
+  return false
+end
+
+--- Whether a rule is for the request: true, false, or nil: nothing is known of requests.
+local function fits_request(rule, question)
+  if not rule.http or question.http == false then return not rule.http end
+  if not question.method then return nil end
+  local is_allow, methods, path = rule.action == "allow", rule.http.methods, rule.http.path
+  local method = is_allow and question.method or question.method:upper()
+  if methods and not contains(methods, method) then return false end
+  local fits = is_allow and allows_path or refuses_path
+  return not path or fits(path, M.paths[question.path])
+end
+
+--- What decides; a rule about requests, while nothing is known of them, is a maybe: the connection is let in to
+--- be inspected where one before what decides comes to another end.
 local function judge(policy, rules, question, bits, pinned, shown)
+  local maybe, index = {}, nil
   for i, rule in ipairs(rules) do
     if fits_direction(rule, question.direction) and fits_protocol(rule, question)
       and fits_peer(policy, rule, question.direction, bits, names_seen(rule, pinned, shown)) then
-      return decision_of(policy, rules, i, question.direction)
+      local fits = fits_request(rule, question)
+      if fits then
+        index = i
+        break
+      end
+      local side = rule.action == "allow" and "allow" or "refuse"
+      if fits == nil then maybe[side] = maybe[side] or i end
     end
   end
-  return decision_of(policy, rules, nil, question.direction)
+  local decision = decision_of(policy, rules, index, question.direction)
+  if decision.action ~= "allow" and maybe.allow then
+    decision = decision_of(policy, rules, maybe.allow, question.direction)
+    decision.inspect = true
+  elseif decision.action == "allow" and maybe.refuse then
+    decision.inspect = true
+  end
+  return decision
 end
 
 --- Names for each thing that a name can be to these rules: theirs, ones below theirs, and a stranger.
@@ -273,11 +338,16 @@ local function names_to_show(rules, pinned)
   return names
 end
 
---- Whether the name that the client is still to show makes the difference between open and closed.
+--- Where a connection ends: "refused", "inspected" or "let in".
+local function end_of(decision)
+  return decision.action ~= "allow" and "refused" or decision.inspect and "inspected" or "let in"
+end
+
+--- Whether the name that the client is still to show makes the difference between these.
 local function hangs_on_name(policy, rules, question, bits, pinned)
-  local open = judge(policy, rules, question, bits, pinned, nil).action == "allow"
+  local unnamed = end_of(judge(policy, rules, question, bits, pinned, nil))
   for _, name in ipairs(names_to_show(rules, pinned)) do
-    if (judge(policy, rules, question, bits, pinned, name).action == "allow") ~= open then return true end
+    if end_of(judge(policy, rules, question, bits, pinned, name)) ~= unnamed then return true end
   end
   return false
 end
@@ -312,9 +382,9 @@ function M.evaluate_dns(policy, question)
   local rules, to_resolver = M.expand(policy), { protocol = question.protocol, port = 53 }
   for i, rule in ipairs(rules) do
     local kind, fits = kind_of(rule.destination), false
-    if kind == "name" then
-      fits = fits_names(rule.destination, { M.canonical(question.name) })
-    elseif kind == "any" or rule.destination == "host" then
+    if kind == "name" then -- one about requests denies none
+      fits = fits_names(rule.destination, { M.canonical(question.name) }) and not (rule.http and rule.action ~= "allow")
+    elseif not rule.http and (kind == "any" or rule.destination == "host") then
       fits = fits_protocol(rule, to_resolver)
     end
     if fits and fits_direction(rule, "egress") then return decision_of(policy, rules, i, "egress") end
