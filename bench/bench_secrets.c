@@ -1,4 +1,5 @@
-/* What looking for placeholders costs in data that has none, by kind of data and number of secrets.
+/* What secrets cost: looking for placeholders in data that has none, by kind of data and number of
+ * secrets; the head of a request, without a placeholder and with one.
  *
  *     bench_secrets [--json]
  *
@@ -11,9 +12,10 @@
 #include <time.h>
 
 #include "secrets/encode.h"
+#include "secrets/rewrite.h"
 #include "secrets/scanner.h"
 
-enum { DATA_LEN = 16 << 20, PIECE = 16 << 10, PASSES = 5, SECRETS_MAX = 100 };
+enum { DATA_LEN = 16 << 20, PIECE = 16 << 10, PASSES = 5, SECRETS_MAX = 100, HEADS = 20000 };
 
 static uint64_t now_ns(void)
 {
@@ -142,8 +144,12 @@ static struct vault *vault_with(size_t n)
     for (size_t i = 0; i < n; i++) {
         snprintf(envs[i], sizeof(envs[i]), "%c%c_TOKEN_%zu", (char)('A' + i % 26),
                  (char)('A' + i * 7 % 26), i);
-        secrets[i] = (ln_secret){
-            .env = envs[i], .source = envs[i], .hosts = &host, .n_hosts = 1, .require_tls = true};
+        secrets[i] = (ln_secret){.env = envs[i],
+                                 .source = envs[i],
+                                 .hosts = &host,
+                                 .n_hosts = 1,
+                                 .inject = LN_INJECT_HEADERS,
+                                 .require_tls = true};
     }
     check(vault_new(secrets, n, random_bytes, &seed, &vault) == 0, "no vault");
     return vault;
@@ -168,6 +174,61 @@ static double rate(const struct secret_scope *scope, const uint8_t *data)
     return (double)DATA_LEN / (double)best;
 }
 
+static void add(struct http_head *head, const char *name, const char *value)
+{
+    check(http_head_add(head, name, strlen(name), value, strlen(value)) == 0, "no field");
+}
+
+/* Of a request as curl and browsers send them; nanoseconds. */
+static double head_cost(struct secret_scope *scope, const char *token)
+{
+    char bearer[128];
+    uint64_t best = UINT64_MAX;
+    snprintf(bearer, sizeof(bearer), "Bearer %s", token);
+    for (int pass = 0; pass < PASSES; pass++) {
+        uint64_t took = 0;
+        for (int i = 0; i < HEADS; i++) {
+            struct secret_report report = {0};
+            struct http_head head;
+            http_head_init(&head);
+            check(http_head_set_method(&head, "GET", 3) == 0 &&
+                      http_head_set_path(&head, "/repos/lunette/lunette/issues?per_page=100", 42) ==
+                          0,
+                  "no head");
+            add(&head, "user-agent", "Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101");
+            add(&head, "accept", "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8");
+            add(&head, "accept-language", "en-US,en;q=0.5");
+            add(&head, "accept-encoding", "gzip, deflate, br, zstd");
+            add(&head, "cookie", "session=0123456789abcdef0123456789abcdef; theme=dark");
+            add(&head, "authorization", bearer);
+            uint64_t start = now_ns();
+            check(secret_rewrite_request(scope, &head, &report) == 0, "not rewritten");
+            took += now_ns() - start;
+            http_head_free(&head);
+        }
+        best = took < best ? took : best;
+    }
+    return (double)best / HEADS;
+}
+
+static void bench_heads(bool json, size_t n)
+{
+    struct vault *vault = vault_with(n);
+    struct secret_scope scope;
+    struct secret_connection connection = {
+        .name = "api.example.com", .pinned = true, .verified_tls = true};
+    check(vault_set(vault, 0, "a value of some length", 22, NULL) == 0, "no value");
+    secret_scope_init(&scope, vault, &connection);
+    double without = head_cost(&scope, "none");
+    double with = head_cost(&scope, vault_placeholder(vault, 0));
+    printf(json
+               ? "{\"head\": true, \"secrets\": %zu, \"ns\": %.0f, \"ns_with_placeholder\": %.0f}\n"
+               : "head             %4zu secrets  %6.0f ns, with a placeholder %.0f ns\n",
+           n, without, with);
+    secret_scope_end(&scope);
+    vault_unref(vault);
+}
+
 int main(int argc, char **argv)
 {
     static const size_t counts[] = {1, 10, 100};
@@ -188,6 +249,9 @@ int main(int argc, char **argv)
             secret_scope_end(&scope);
             vault_unref(vault);
         }
+    }
+    for (size_t i = 0; i < sizeof(counts) / sizeof(*counts); i++) {
+        bench_heads(json, counts[i]);
     }
     free(data);
     return 0;
