@@ -45,8 +45,8 @@ enum http_way { HTTP_TO_UPSTREAM, HTTP_TO_GUEST };
 /* The filter's functions; none may be NULL, none may touch the relay. `data` is borrowed for the
  * call. ret_answer is written where HTTP_ANSWER is returned and may be so. */
 struct http_filter_ops {
-    /* A request, before anything of it goes upstream. The head may be changed: what is in it
-     * afterwards is what upstream gets. */
+    /* A request, before anything of it goes upstream. The head may be changed, all but its method:
+     * what is in it afterwards is what upstream gets. */
     enum http_verdict (*request)(void *user, struct http_exchange *x, struct http_head *head,
                                  struct http_answer *ret_answer);
     /* Part of a request's body, where filter_request_body is set. Appends to `out` what goes on in

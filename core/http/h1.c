@@ -97,10 +97,10 @@ void h1_answer(struct h1_relay *r, const struct http_answer *answer, const char 
 void h1_refuse(struct h1_relay *r, unsigned status, const char *fault)
 {
     char body[256];
-    int len = status < 500 ? snprintf(body, sizeof(body),
-                                      "lunette: the request was not sent on: %s\n", fault)
-                           : snprintf(body, sizeof(body),
-                                      "lunette: there is no answer from upstream: %s\n", fault);
+    int len = status != 502 ? snprintf(body, sizeof(body),
+                                       "lunette: the request was not sent on: %s\n", fault)
+                            : snprintf(body, sizeof(body),
+                                       "lunette: there is no answer from upstream: %s\n", fault);
     struct http_answer answer = {
         .status = status, .body = body, .body_len = (size_t)len, .close = true};
     h1_answer(r, &answer, fault);

@@ -1,6 +1,7 @@
 /* The names are few: they are compared by length first. */
 #include "http/h1_fields.h"
 
+#include <ctype.h>
 #include <strings.h>
 
 struct name {
@@ -26,15 +27,32 @@ static const struct name known[] = {
     NAME("trailer", H1_HOP),
     NAME("http2-settings", H1_HOP),
     NAME("proxy", H1_HOP), /* becomes HTTP_PROXY in a CGI's environment */
-    NAME("content_length", H1_LOOKALIKE),
-    NAME("transfer_encoding", H1_LOOKALIKE),
 };
+
+/* Whether it is the same but for what stands in the place of "-". */
+static bool looks_like(const char *name, const char *real, size_t len)
+{
+    for (size_t i = 0; i < len; i++) {
+        if (real[i] == '-' ? isalnum((unsigned char)name[i]) != 0
+                           : tolower((unsigned char)name[i]) != real[i]) {
+            return false;
+        }
+    }
+    return true;
+}
 
 enum h1_field h1_field_kind(const char *name, size_t len)
 {
     for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++) {
-        if (known[i].len == len && strncasecmp(name, known[i].text, len) == 0) {
+        if (known[i].len != len) {
+            continue;
+        }
+        if (strncasecmp(name, known[i].text, len) == 0) {
             return known[i].kind;
+        }
+        bool framing = known[i].kind == H1_CONTENT_LENGTH || known[i].kind == H1_TRANSFER_ENCODING;
+        if (framing && looks_like(name, known[i].text, len)) {
+            return H1_LOOKALIKE;
         }
     }
     return len > 6 && strncasecmp(name, "proxy-", 6) == 0 ? H1_HOP : H1_ORDINARY;

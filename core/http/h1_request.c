@@ -37,11 +37,14 @@ static void forward(struct h1_relay *r)
 static void judge(struct h1_relay *r)
 {
     struct http_answer answer = {0};
+    const struct http_text method = r->up.head.method;
     r->x = (struct http_exchange){.id = r->x.id + 1, .upgrade = r->up.in.upgrade};
     r->open = true;
     r->up.left = r->up.in.length;
-    r->to_head = strcmp(r->up.head.method.at, "HEAD") == 0;
-    switch (r->filter->request(r->user, &r->x, &r->up.head, &answer)) {
+    r->to_head = strcmp(method.at, "HEAD") == 0;
+    enum http_verdict verdict = r->filter->request(r->user, &r->x, &r->up.head, &answer);
+    r->up.head.method = method; /* the end of the answer was told by it */
+    switch (verdict) {
     case HTTP_PASS:
         if (r->settings.no_upstream) {
             h1_refuse(r, 502, "there is no upstream");

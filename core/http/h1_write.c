@@ -177,8 +177,9 @@ int h1_write_answer(struct byte_queue *out, const struct http_answer *answer, bo
         puts_to(&w, type == NULL ? "text/plain; charset=utf-8" : type);
         puts_to(&w, "\r\nContent-Length: ");
         put_number(&w, body);
-        puts_to(&w, answer->status == 405 ? "\r\nAllow: GET, HEAD, POST, PUT, PATCH, DELETE\r\n"
-                                          : "\r\n");
+        puts_to(&w, answer->status == 405
+                        ? "\r\nAllow: GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS\r\n"
+                        : "\r\n");
         puts_to(&w, answer->close ? "Connection: close\r\n\r\n" : "\r\n");
         put(&w, answer->body, bodiless ? 0 : body);
         if (pass == 0 && w.len > byte_queue_space(out)) {

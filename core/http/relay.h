@@ -25,7 +25,8 @@
 enum http_end {
     HTTP_END_NOT,    /* it stays open */
     HTTP_END_FINISH, /* once its queue is empty: FIN (over TLS close_notify before). What it still
-                        sends is given to the relay, which drops it or not */
+                        sends is given to the relay, which drops it or not; a side that goes on
+                        sending is to be reset after a while */
     HTTP_END_RESET   /* now: RST; its queue is dropped */
 };
 

@@ -108,6 +108,8 @@ static void test_two_framings(void **state)
         POST "Transfer-Encoding:\r\nTransfer-Encoding: chunked\r\n" END,
         POST "Content_Length: 5\r\n\r\nhello",
         POST "Transfer_Encoding: chunked\r\n" END,
+        POST "Transfer.Encoding: chunked\r\n" END,
+        POST "CONTENT~LENGTH: 5\r\n\r\nhello",
         POST "Content-Length: 5\r\nTransfer_Encoding: chunked\r\n" END,
         "POST / HTTP/1.0\r\nHost: a.example\r\nTransfer-Encoding: chunked\r\n" END,
         POST "Connection: Content-Length\r\nContent-Length: 5\r\n\r\nhello",
