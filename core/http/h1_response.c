@@ -123,5 +123,5 @@ void h1_response_unhold(struct h1_relay *r)
 
 void h1_response_whole(struct h1_relay *r)
 {
-    h1_exchange_over(r, r->down.out.close || r->up.phase != H1_WAIT);
+    h1_exchange_over(r, r->down.out.close);
 }

@@ -4,10 +4,12 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdlib.h>
 
 #include <cmocka.h>
 
-#include "http/h1_rig.h"
+#include "failing_alloc.h"
+#include "http/h1_naive.h"
 
 enum { HEAD_BYTES = 64 << 10 };
 
@@ -337,6 +339,48 @@ static void test_upstream_that_ends_early(void **state)
           .guest_end = HTTP_END_RESET, .upstream_end = HTTP_END_RESET);
 }
 
+/* A reset is no end of a body, whatever its framing. */
+static void test_upstream_that_is_reset(void **state)
+{
+    (void)state;
+    struct rig rig = {0};
+    rig_start(&rig, HEAD_BYTES);
+    rig_play(&rig, STEPS({RIG_GUEST, GET("/"), 0}, {RIG_UPSTREAM, "HTTP/1.1 200 OK\r\n\r\nbo", 0}),
+             0, 0);
+    rig.relay->upstream_end = HTTP_END_RESET;
+    http_relay_upstream_ended(rig.relay);
+    assert_int_equal(rig.relay->guest_end, HTTP_END_RESET);
+    rig_end(&rig);
+}
+
+/* Each allocation of an exchange fails once: an end, and nothing that was not judged. */
+static void test_out_of_memory_ends_the_connection(void **state)
+{
+    (void)state;
+    for (long n = 0;; n++) {
+        struct rig rig = {.grow = true};
+        rig_start(&rig, HEAD_BYTES);
+        allocations_left = n;
+        rig_play(&rig,
+                 STEPS({RIG_GUEST,
+                        "POST http://a.example?filter-echo HTTP/1.1\r\nHost: a.example\r\n"
+                        "Transfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\nA: b\r\n\r\n",
+                        0},
+                       {RIG_UPSTREAM, OK, 0}),
+                 0, 0);
+        bool enough = allocations_left > 0;
+        allocations_left = -1;
+        assert_null(naive_judge(&rig));
+        assert_true(strcmp(rig.down.at, OK) == 0 || rig.error < 0 ||
+                    rig.relay->guest_end != HTTP_END_NOT);
+        rig_end(&rig);
+        if (enough) {
+            assert_true(n > 3);
+            return;
+        }
+    }
+}
+
 static void test_response_before_the_request_is_whole_ends_both(void **state)
 {
     (void)state;
@@ -447,6 +491,8 @@ int main(void)
         cmocka_unit_test(test_close_of_either_side_closes_both),
         cmocka_unit_test(test_ends_pass_through),
         cmocka_unit_test(test_upstream_that_ends_early),
+        cmocka_unit_test(test_upstream_that_is_reset),
+        cmocka_unit_test(test_out_of_memory_ends_the_connection),
         cmocka_unit_test(test_response_before_the_request_is_whole_ends_both),
         cmocka_unit_test(test_response_that_nobody_asked_for),
         cmocka_unit_test(test_websocket_is_a_tunnel_after_101),

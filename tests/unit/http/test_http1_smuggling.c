@@ -420,6 +420,8 @@ static void test_request_lines_that_are_none(void **state)
     ASSERT_BYTES(400, "GET /\0 HTTP/1.1\r\nHost: a.example\r\n\r\n");
     ASSERT_BYTES(400, "GET\0/ HTTP/1.1\r\nHost: a.example\r\n\r\n");
     ASSERT_BYTES(400, "GET http://a.example\0b?/ HTTP/1.1\r\nHost: a.example\r\n\r\n");
+    ASSERT_BYTES(400, "GET http://a.example?\0b HTTP/1.1\r\nHost: a.example\r\n\r\n");
+    ASSERT_BYTES(400, "\r\n\r\nGET / HTTP/1.1\r\nHost: a.example\r\n\r\n");
     ASSERT_BYTES(400, "GET / HTTP/1.1\0\r\nHost: a.example\r\n\r\n");
 }
 
@@ -577,6 +579,8 @@ static void test_chunks_that_are_none(void **state)
         "5\r\nhello\n",
         "5\r\nhello\r",
         "5\r\nhelloXX",
+        "5\r\nhello\rX",
+        "5\r\nhelloX\n",
         "5\r\nhelloX\r\n",
         "5\r\nhello\r\n\r\n",
         "4\r\nhello\r\n",
