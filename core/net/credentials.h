@@ -37,7 +37,7 @@ struct credentials_request {
     const ln_files *files;
     struct host_services services;
     const struct credentials *before; /* at a reload: what is in force; NULL: at the start */
-    bool look_only;                   /* no CA is made and no command run, as for `lunette check` */
+    bool look_only; /* no CA is made, no command run, no variable asked for: `lunette check` */
 };
 
 /* Reads what the settings name. Waits for commands, each for up to 10 s, all at the same time.

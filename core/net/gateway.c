@@ -11,6 +11,7 @@
 #include "net/dns_upstream.h"
 #include "net/host_socket.h"
 #include "net/publish.h"
+#include "net/trust.h"
 #include "stack/neighbour.h"
 
 enum {
@@ -269,6 +270,7 @@ static void tick(struct timer *timer, uint64_t now_ns)
     gateway_forget_refused(gw, false);
     datagram_expire(gw);
     publish_tick(gw);
+    trust_tick(gw->trust);
     lane_resume(&gw->lanes[LN_EGRESS]);
     lane_resume(&gw->lanes[LN_INGRESS]);
     gateway_tell_muffled(gw);
@@ -283,6 +285,7 @@ static void tick(struct timer *timer, uint64_t now_ns)
 static int start(ln_gateway *gw, const ln_config *config, ln_error *reterr)
 {
     int r = check_policy(config->policy, reterr);
+    r = r < 0 ? r : trust_new(&gw->loop, &gw->events, config, &gw->trust, reterr);
     if (r < 0) {
         return r;
     }
@@ -418,6 +421,7 @@ ln_gateway *ln_gateway_free(ln_gateway *gw)
     gateway_tell_muffled(gw);
     name_service_stop(gw);
     datagram_stop(gw);
+    gw->trust = trust_free(gw->trust);
     timer_cancel(&gw->loop.timers, &gw->tick);
     lane_stop(&gw->lanes[LN_EGRESS]);
     lane_stop(&gw->lanes[LN_INGRESS]);
@@ -539,14 +543,21 @@ int ln_gateway_reload(ln_gateway *gw, ln_policy *policy, ln_error *reterr)
     struct dns_upstream upstream;
     struct publication *added;
     ln_addr proxy;
+    struct trust_change *trust;
     r = find_proxy(gw, policy, &proxy, reterr);
-    r = r < 0 ? r : name_service_prepare(gw, policy, &upstream, reterr);
+    r = r < 0 ? r : trust_prepare(gw->trust, policy, &trust, reterr);
     if (r < 0) {
+        return r;
+    }
+    r = name_service_prepare(gw, policy, &upstream, reterr);
+    if (r < 0) {
+        trust_abandon(trust);
         return r;
     }
     r = publish_prepare(gw, policy, &added, reterr);
     if (r < 0) {
         dns_upstream_fini(&upstream);
+        trust_abandon(trust);
         return r;
     }
     struct fragments *fragments = make_fragments(policy);
@@ -555,6 +566,7 @@ int ln_gateway_reload(ln_gateway *gw, ln_policy *policy, ln_error *reterr)
         fragments_free(fragments);
         publish_free(added);
         dns_upstream_fini(&upstream);
+        trust_abandon(trust);
         return fail_with(reterr, r, "out of memory");
     }
     fragments_free(gw->fragments);
@@ -562,6 +574,7 @@ int ln_gateway_reload(ln_gateway *gw, ln_policy *policy, ln_error *reterr)
     gw->proxy = proxy;
     loop_now(&gw->loop);
     apply_limits(gw);
+    trust_commit(gw->trust, trust);
     (void)look_at_machine(gw); /* at the latest in the next seconds */
     name_service_reload(gw, &upstream);
     events_tell(&gw->events, &(ln_event){.kind = LN_EVENT_RELOAD});

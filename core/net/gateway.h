@@ -29,6 +29,7 @@ struct datagrams;     /* datagram.c's own state */
 struct publish_route; /* net/publish.h */
 struct dns_upstream;  /* net/dns_upstream.h */
 struct name_service;  /* name_service.c's */
+struct trust;         /* net/trust.h */
 
 /* Of one thing that is counted always and told at most once a second. */
 struct muffled {
@@ -80,6 +81,7 @@ struct ln_gateway {
     struct fragments *fragments;
     struct datagrams *datagrams;
     struct name_service *names;
+    struct trust *trust; /* CA, roots, secrets */
     struct publication *published;
     ln_addr proxy;                               /* where the policy's is */
     struct guarded guarded[GATEWAY_GUARDED_MAX]; /* TCP, beside the proxy */

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "net/gateway.h"
+#include "net/trust.h"
 
 static const char *state_name(enum flow_class flow_class)
 {
@@ -196,4 +197,22 @@ void ln_gateway_link(const ln_gateway *gw, ln_link *ret)
     };
     memcpy(ret->gateway_mac, link->gateway_mac, sizeof(ret->gateway_mac));
     memcpy(ret->guest_mac, link->guest_mac, sizeof(ret->guest_mac));
+}
+
+/* ---- what the guest is to be told ---- */
+
+const char *ln_gateway_ca(const ln_gateway *gw)
+{
+    return trust_ca(gw->trust);
+}
+
+const char *ln_gateway_host_cas(const ln_gateway *gw)
+{
+    return trust_host_cas(gw->trust);
+}
+
+void ln_gateway_secrets(const ln_gateway *gw,
+                        void (*visit)(void *user, const ln_secret_status *status), void *user)
+{
+    trust_secrets(gw->trust, visit, user);
 }

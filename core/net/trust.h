@@ -4,6 +4,7 @@
 #ifndef LN_NET_TRUST_H
 #define LN_NET_TRUST_H
 
+#include "base/events.h"
 #include "lunette/gateway.h"
 #include "net/credentials.h"
 #include "net/loop.h"
@@ -11,14 +12,11 @@
 struct trust;        /* one a gateway */
 struct trust_change; /* what a reload would make of it */
 
-/* Told when a secret was read again, by its `env`; `why` is a sentence where that failed: then the
- * value before stays. */
-typedef void trust_tell_fn(void *user, const char *secret, const char *why);
-
-/* Reads what the policy of `config` names. Returns 0, or a negative errno with *reterr filled: all
+/* Reads what the policy of `config` names. Secrets that are read again later are told to `events`
+ * (reload, with a name). Returns 0, or a negative errno with *reterr filled: all
  * problems, as far as they fit. */
-int trust_new(struct loop *loop, const ln_config *config, trust_tell_fn *tell, void *user,
-              struct trust **ret, ln_error *reterr);
+int trust_new(struct loop *loop, struct events *events, const ln_config *config, struct trust **ret,
+              ln_error *reterr);
 /* Takes NULL, returns NULL. */
 struct trust *trust_free(struct trust *trust);
 /* Once a second: begins to read secrets that are due. Files are read here; commands in the loop, by

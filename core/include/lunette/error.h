@@ -18,8 +18,8 @@ extern "C" {
 /* One failure of set-up. Functions that take `ln_error *reterr` fill it on a negative return and
  * leave it alone on success; NULL is allowed. */
 typedef struct ln_error {
-    int code;          /* negative errno value */
-    char message[480]; /* one sentence, UTF-8, no trailing newline */
+    int code;           /* negative errno value */
+    char message[2000]; /* one sentence, UTF-8, no trailing newline */
 } ln_error;
 
 /* One mistake in a policy. Strings belong to the ln_problems that holds the problem. */
