@@ -1,10 +1,13 @@
 /* The keeper of files.
  *
- * Theory of operation. The datapath asks with a path in a datagram, and is answered with an errno
- * and, on success, a descriptor (SCM_RIGHTS). Whoever has taken over the datapath may ask too, so
- * that only what the datapath has read before can be had: regular files by the policy's own name,
- * and `*.lua` files below the directories of the policy and of lunette's modules. Those directories
- * are open since the start: that one of them, or one above them, is exchanged changes nothing.
+ * Theory of operation. The datapath asks with a datagram, a letter and a path or a command, and is
+ * answered with an errno and, on success, a descriptor (SCM_RIGHTS). Whoever has taken over the
+ * datapath may ask too, so that only what the datapath has read before can be had: regular files by
+ * the policy's own name, `*.lua` files below the directories of the policy and of lunette's
+ * modules, the files with certificates and secrets that the policy named at the start, and the
+ * output of the commands that it named. What it named is told before CMD starts or a guest is
+ * heard, and then sealed. Directories are open since they were told: that one of them, or one above
+ * them, is exchanged changes nothing.
  *
  * Where the policy is watched, changes in its directory (inotify(7)) of the policy, or of what may
  * be its modules, are told by an eventfd(2), once nothing has changed for a moment: who writes a
@@ -36,9 +39,21 @@
 #include <unistd.h>
 
 #include "luabind/module_dir.h"
+#include "net/command.h"
+
+enum { REQUEST_MAX = 32768, COMMANDS_RUNNING_MAX = 32 };
+
+/* What a request begins with. */
+enum {
+    ASK_OPEN = 'o',
+    ASK_RUN = 'r',
+    TELL_FILE = 'F', /* may be asked for */
+    TELL_COMMAND = 'C',
+    TELL_SEAL = 'S' /* nothing more is told */
+};
 
 enum { QUIET_MS = 200, RESTLESS_MS = 2000 };
-enum { FD_SOCKET, FD_CHANGED }; /* the keeper's own, in place of standard input and output */
+enum { FD_SOCKET = 3, FD_CHANGED, FD_FREE }; /* below, only standard error is somebody's */
 
 /* A directory that files may be opened in, and what paths to it begin with. */
 struct kept_dir {
@@ -46,8 +61,24 @@ struct kept_dir {
     int fd;
 };
 
+/* A file that the policy names. */
+struct kept_file {
+    struct kept_file *next;
+    int dir; /* that it is in */
+    char path[];
+};
+
+struct kept_command {
+    struct kept_command *next;
+    char text[];
+};
+
 struct kept {
     struct kept_dir policy_dir, module_dir;
+    struct kept_file *files;
+    struct kept_command *commands;
+    unsigned running; /* of the commands */
+    bool sealed;
     const char *policy_name; /* in policy_dir */
     const char *sockets[KEEPER_SOCKETS_MAX];
     struct stat status[KEEPER_SOCKETS_MAX];
@@ -123,17 +154,102 @@ static int open_kept(const struct kept *kept, const char *path)
                                         : -ENOENT;
 }
 
+static int open_named(const struct kept *kept, const char *path)
+{
+    for (const struct kept_file *file = kept->files; file != NULL; file = file->next) {
+        if (strcmp(file->path, path) == 0) {
+            return open_regular(file->dir, name_in(path), 0);
+        }
+    }
+    int r = open_kept(kept, path);
+    return r == -ENOENT && !is_lua(path) ? -EPERM : r;
+}
+
+/* ---- commands ---- */
+
+static int run_named(struct kept *kept, const char *text)
+{
+    pid_t pid;
+    while (kept->running > 0 && waitpid(-1, NULL, WNOHANG | __WALL) > 0) {
+        kept->running--;
+    }
+    for (const struct kept_command *one = kept->commands; one != NULL; one = one->next) {
+        if (strcmp(one->text, text) == 0) {
+            int fd = kept->running < COMMANDS_RUNNING_MAX ? command_start(text, &pid) : -EAGAIN;
+            kept->running += fd >= 0;
+            return fd;
+        }
+    }
+    return -EPERM;
+}
+
+static int keep_file(struct kept *kept, const char *path)
+{
+    struct kept_dir dir;
+    int r = open_dir(path, &dir);
+    if (r < 0) {
+        return r;
+    }
+    struct kept_file *file = malloc(sizeof(*file) + strlen(path) + 1);
+    if (file == NULL) {
+        close(dir.fd);
+        return -ENOMEM;
+    }
+    file->next = kept->files;
+    file->dir = dir.fd;
+    strcpy(file->path, path);
+    kept->files = file;
+    return 0;
+}
+
+static int keep_command(struct kept *kept, const char *text)
+{
+    struct kept_command *command = malloc(sizeof(*command) + strlen(text) + 1);
+    if (command == NULL) {
+        return -ENOMEM;
+    }
+    command->next = kept->commands;
+    strcpy(command->text, text);
+    kept->commands = command;
+    return 0;
+}
+
+/* Returns 0 or a descriptor, as is asked for, or -errno. */
+static int take_request(struct kept *kept, char kind, const char *text, bool *ret_is_fd)
+{
+    *ret_is_fd = false;
+    if (kept->sealed && kind != ASK_OPEN && kind != ASK_RUN) {
+        return -EPERM;
+    }
+    switch (kind) {
+    case ASK_OPEN:
+        *ret_is_fd = true;
+        return open_named(kept, text);
+    case ASK_RUN:
+        *ret_is_fd = true;
+        return run_named(kept, text);
+    case TELL_FILE:
+        return keep_file(kept, text);
+    case TELL_COMMAND:
+        return keep_command(kept, text);
+    case TELL_SEAL:
+        kept->sealed = true;
+        return 0;
+    }
+    return -EINVAL;
+}
+
 union rights {
     struct cmsghdr header;
     char bytes[CMSG_SPACE(sizeof(int))];
 };
 
-static bool answer(int to, int outcome)
+static bool answer(int to, int outcome, bool is_fd)
 {
     union rights rights = {0};
     struct iovec part = {.iov_base = &outcome, .iov_len = sizeof(outcome)};
     struct msghdr header = {.msg_iov = &part, .msg_iovlen = 1};
-    if (outcome >= 0) {
+    if (outcome >= 0 && is_fd) {
         header.msg_control = rights.bytes;
         header.msg_controllen = sizeof(rights.bytes);
         rights.header.cmsg_level = SOL_SOCKET;
@@ -244,18 +360,32 @@ static bool wait_for_datapath(struct kept *kept)
 /* Answers until the datapath is gone. */
 static void serve(struct kept *kept)
 {
-    char path[PATH_MAX];
+    char request[REQUEST_MAX + 1];
     ssize_t n;
     bool told = true;
-    while (told && wait_for_datapath(kept) &&
-           (n = recv(FD_SOCKET, path, sizeof(path) - 1, 0)) > 0) {
-        path[n] = '\0';
-        int outcome = open_kept(kept, path);
-        told = answer(FD_SOCKET, outcome);
-        if (outcome >= 0) {
+    while (told && wait_for_datapath(kept) && (n = recv(FD_SOCKET, request, REQUEST_MAX, 0)) > 0) {
+        request[n] = '\0';
+        bool is_fd;
+        int outcome = take_request(kept, request[0], request + 1, &is_fd);
+        told = answer(FD_SOCKET, outcome, is_fd);
+        if (outcome >= 0 && is_fd) {
             close(outcome);
         }
     }
+}
+
+/* Keeps these two and standard error, and no other descriptor. `changed`: -1: none. */
+static int take_descriptors(int socket, int changed)
+{
+    int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+    int high = fcntl(socket, F_DUPFD_CLOEXEC, FD_FREE); /* neither is in the other's way */
+    int high_changed = fcntl(changed >= 0 ? changed : null, F_DUPFD_CLOEXEC, FD_FREE);
+    if (null < 0 || high < 0 || high_changed < 0 || dup2(null, STDIN_FILENO) < 0 ||
+        dup2(null, STDOUT_FILENO) < 0 || dup2(high, FD_SOCKET) < 0 ||
+        dup2(high_changed, FD_CHANGED) < 0) {
+        return -errno;
+    }
+    return syscall(SYS_close_range, (unsigned)FD_FREE, ~0u, 0u) != 0 ? -errno : 0;
 }
 
 static _Noreturn void keep(int socket, int changed, const char *policy, const char *module_dir,
@@ -266,9 +396,9 @@ static _Noreturn void keep(int socket, int changed, const char *policy, const ch
     sigfillset(&all);
     (void)sigprocmask(SIG_BLOCK, &all, NULL);
     (void)prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
-    /* What is the datapath's must not outlive it here. */
-    if (dup2(socket, FD_SOCKET) < 0 || (changed >= 0 && dup2(changed, FD_CHANGED) < 0) ||
-        syscall(SYS_close_range, changed >= 0 ? FD_CHANGED + 1u : FD_SOCKET + 1u, ~0u, 0u) != 0) {
+    /* What is the datapath's must not outlive it here. Commands say what is wrong to standard
+     * error. */
+    if (take_descriptors(socket, changed) < 0) {
         _exit(1);
     }
     int r = prepare(&kept, policy, module_dir, sockets);
@@ -284,30 +414,82 @@ static _Noreturn void keep(int socket, int changed, const char *policy, const ch
 
 /* ---- the datapath's side ---- */
 
-static int ask(void *user, const char *path)
+/* Returns what is answered, with a descriptor in the place of 0 where `wants_fd`. */
+static int request(const struct keeper *keeper, char kind, const char *text, bool wants_fd)
 {
-    const struct keeper *keeper = user;
     union rights rights = {0};
     int outcome;
+    struct iovec question[] = {{.iov_base = &kind, .iov_len = 1},
+                               {.iov_base = (void *)(uintptr_t)text, .iov_len = strlen(text)}};
     struct iovec part = {.iov_base = &outcome, .iov_len = sizeof(outcome)};
+    struct msghdr asked = {.msg_iov = question, .msg_iovlen = 2};
     struct msghdr header = {.msg_iov = &part,
                             .msg_iovlen = 1,
                             .msg_control = rights.bytes,
                             .msg_controllen = sizeof(rights.bytes)};
-    if (send(keeper->socket, path, strlen(path), MSG_NOSIGNAL) < 0) {
+    if (question[1].iov_len >= REQUEST_MAX) {
+        return -E2BIG;
+    }
+    if (sendmsg(keeper->socket, &asked, MSG_NOSIGNAL) < 0) {
         return -errno;
     }
     ssize_t n = recvmsg(keeper->socket, &header, MSG_CMSG_CLOEXEC);
     if (n != sizeof(outcome)) {
         return n < 0 ? -errno : -EPIPE;
     }
-    if (outcome >= 0) {
+    if (outcome >= 0 && wants_fd) {
         if (CMSG_FIRSTHDR(&header) == NULL) {
             return -EPROTO;
         }
         memcpy(&outcome, CMSG_DATA(&rights.header), sizeof(outcome));
     }
     return outcome;
+}
+
+static int ask_open(void *user, const char *path)
+{
+    return request(user, ASK_OPEN, path, true);
+}
+
+static int ask_run(void *user, const char *command)
+{
+    return request(user, ASK_RUN, command, true);
+}
+
+/* A file may be named more than once, and need not be there yet. */
+static int tell_file(const struct keeper *keeper, const char *path)
+{
+    int r = request(keeper, TELL_FILE, path, false);
+    return r == -ENOENT || r == -ENOTDIR || r == -EACCES ? 0 : r;
+}
+
+static int tell_settings(const struct keeper *keeper, const ln_settings *settings)
+{
+    const ln_tls_settings *tls = &settings->tls;
+    int r = 0;
+    for (size_t i = 0; i < tls->n_upstream_ca_certs && r == 0; i++) {
+        r = tell_file(keeper, tls->upstream_ca_certs[i]);
+    }
+    for (size_t i = 0; i < tls->n_ca_certs_for; i++) {
+        for (size_t k = 0; k < tls->ca_certs_for[i].n_paths && r == 0; k++) {
+            r = tell_file(keeper, tls->ca_certs_for[i].paths[k]);
+        }
+    }
+    for (size_t i = 0; i < settings->n_secrets && r == 0; i++) {
+        const ln_secret *secret = &settings->secrets[i];
+        if (secret->from == LN_SECRET_FROM_FILE) {
+            r = tell_file(keeper, secret->source);
+        } else if (secret->from == LN_SECRET_COMMAND) {
+            r = request(keeper, TELL_COMMAND, secret->source, false);
+        }
+    }
+    return r;
+}
+
+int keeper_seal(const struct keeper *keeper, const ln_settings *settings)
+{
+    int r = keeper->socket < 0 ? 0 : tell_settings(keeper, settings);
+    return r < 0 || keeper->socket < 0 ? r : request(keeper, TELL_SEAL, "", false);
 }
 
 int keeper_start(struct keeper *keeper, const char *policy,
@@ -333,7 +515,9 @@ int keeper_start(struct keeper *keeper, const char *policy,
     int r = keeper->pid < 0 ? -errno : 0;
     close(pair[1]);
     keeper->opener =
-        (struct file_opener){.open = ask, .user = keeper, .module_dir = keeper->module_dir};
+        (struct file_opener){.open = ask_open, .user = keeper, .module_dir = keeper->module_dir};
+    keeper->files =
+        (ln_files){.size = sizeof(ln_files), .user = keeper, .open = ask_open, .run = ask_run};
     if (r == 0 && recv(keeper->socket, &r, sizeof(r), 0) != sizeof(r)) {
         r = -EPIPE;
     }

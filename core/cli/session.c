@@ -12,6 +12,7 @@
 #include <sys/eventfd.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #include "base/problems.h"
@@ -20,6 +21,7 @@
 #include "cli/guest.h"
 #include "cli/slot.h"
 #include "luabind/load.h"
+#include "net/files.h"
 #include "net/gateway.h"
 
 enum { SLOT_MAX = 65535, MTU_MIN = 1280, MTU_MAX = 65520, MTU_DEFAULT = 1500 };
@@ -63,6 +65,7 @@ struct session session_of(const struct command *command)
                             .keeper = {.socket = -1, .changed = -1},
                             .metrics.fd = -1,
                             .observation.fd = -1,
+                            .keylog_fd = -1,
                             .control.fd = -1};
 }
 
@@ -71,6 +74,7 @@ void session_options(struct session *session, struct option_spec specs[SESSION_O
     const struct option_spec options[] = {
         {.name = "events", .value = &session->events},
         {.name = "pcap", .value = &session->capture},
+        {.name = "keylog", .value = &session->keylog},
         {.name = "slot", .take = take_slot, .user = session},
         {.name = "mtu", .take = take_mtu, .user = session},
         {.name = "verbose", .letter = 'v', .flag = &session->verbose},
@@ -146,6 +150,22 @@ static int open_output(struct hide *hide, const char *path)
     return fd;
 }
 
+static int open_keylog(struct session *session, struct hide *hide)
+{
+    int fd = open_output(hide, session->keylog);
+    if (fd < 0) {
+        return fd;
+    }
+    session->keylog_fd = fd;
+    if (fchmod(fd, 0600) != 0 && errno != EPERM && errno != EINVAL) { /* of a pipe of others */
+        return session_failed(-errno, "keep others from reading the key log");
+    }
+    command_say("WARNING: with %s, whoever has captured the guest's connections can decrypt them, "
+                "secrets included",
+                session->keylog);
+    return 0;
+}
+
 int session_open_outputs(struct session *session, int dash_fd, struct hide *hide)
 {
     if (session->control_path != NULL) {
@@ -179,6 +199,12 @@ int session_open_outputs(struct session *session, int dash_fd, struct hide *hide
         int r = fd < 0
                     ? fd
                     : session_failed(pcapng_open(&session->pcap, fd, GUEST_INTERFACE), "capture");
+        if (r < 0) {
+            return r;
+        }
+    }
+    if (session->keylog != NULL) {
+        int r = open_keylog(session, hide);
         if (r < 0) {
             return r;
         }
@@ -262,6 +288,30 @@ static int take_slot_of(struct session *session, const ln_settings *settings)
     return r < 0 ? r : 0;
 }
 
+static void on_keys(void *user, const char *line)
+{
+    const struct session *session = user;
+    struct iovec parts[] = {{.iov_base = (void *)(uintptr_t)line, .iov_len = strlen(line)},
+                            {.iov_base = (char[]){'\n'}, .iov_len = 1}};
+    ssize_t n = writev(session->keylog_fd, parts, 2);
+    (void)n; /* who looks into a connection finds that the line is not there */
+}
+
+/* Until this process is confined, and so has no files any more. */
+static int open_file(void *user, const char *path)
+{
+    const struct session *session = user;
+    return session->confined ? session->keeper.files.open(session->keeper.files.user, path)
+                             : files_open(NULL, path);
+}
+
+static int run_command(void *user, const char *command)
+{
+    const struct session *session = user;
+    return session->confined ? session->keeper.files.run(session->keeper.files.user, command)
+                             : files_run(NULL, command);
+}
+
 static int make_gateway(struct session *session, uint32_t offloads, ln_policy *policy)
 {
     int r = take_slot_of(session, ln_policy_settings(policy));
@@ -269,6 +319,8 @@ static int make_gateway(struct session *session, uint32_t offloads, ln_policy *p
         return r;
     }
     bool guards = session->metrics.fd >= 0 && !session->metrics.by_path;
+    session->files = (ln_files){
+        .size = sizeof(ln_files), .user = session, .open = open_file, .run = run_command};
     ln_config config = {.size = sizeof(config),
                         .policy = policy,
                         .slot = session->slot,
@@ -276,11 +328,14 @@ static int make_gateway(struct session *session, uint32_t offloads, ln_policy *p
                         .offloads = offloads,
                         .guarded = &session->metrics.endpoint,
                         .n_guarded = guards,
+                        .files = &session->files,
                         .learn_names = session->observation.wanted};
     bool listens =
         session->log.sink != NULL || session->observation.wanted || session->control_path != NULL;
-    ln_host host = {
-        .size = sizeof(host), .send_frame = send_frame, .on_event = listens ? on_event : NULL};
+    ln_host host = {.size = sizeof(host),
+                    .send_frame = send_frame,
+                    .on_event = listens ? on_event : NULL,
+                    .keylog = session->keylog_fd >= 0 ? on_keys : NULL};
     ln_error error;
     r = ln_gateway_new(&config, &host, session, &session->gateway, &error);
     if (r < 0) {
@@ -296,7 +351,9 @@ int session_make_gateway(struct session *session, uint32_t offloads,
     if (command_load_policy_from(opener, session->policy, &policy) != 0) {
         return EXIT_USAGE;
     }
-    if (make_gateway(session, offloads, policy) < 0) {
+    if (make_gateway(session, offloads, policy) < 0 ||
+        session_failed(keeper_seal(&session->keeper, ln_policy_settings(policy)),
+                       "tell the keeper of files") < 0) {
         ln_policy_unref(policy);
         return EXIT_LUNETTE_FAILED;
     }
@@ -352,6 +409,7 @@ int session_confine(struct session *session, bool with_files, int terminal_fd)
     if (r < 0) {
         return r;
     }
+    session->confined = true;
     r = with_files ? session_failed(confine_privileges(), "drop privileges")
                    : session_failed(confine_files(), "confine lunette");
     if (r == 0) {
@@ -425,6 +483,9 @@ int session_end(struct session *session)
     event_log_close(&session->log);
     int r = observation_end(&session->observation, session->policy);
     pcapng_close(&session->pcap);
+    if (session->keylog_fd >= 0) {
+        close(session->keylog_fd);
+    }
     keeper_stop(&session->keeper);
     if (session->slot_fd >= 0) {
         close(session->slot_fd);

@@ -14,12 +14,12 @@
 #include "cli/pcapng.h"
 #include "cli/transport.h"
 
-#define SESSION_OPTIONS 11 /* how many session_options() fills */
+#define SESSION_OPTIONS 12 /* how many session_options() fills */
 
 struct session {
     const struct command *command;
     const char *policy; /* a path, or the name of a preset */
-    const char *events, *capture, *control_path, *metrics_address;
+    const char *events, *capture, *keylog, *control_path, *metrics_address;
     uint32_t slot, mtu;
     bool slot_chosen, slot_auto; /* --slot N, --slot auto */
     int slot_fd;                 /* holds the slot; -1: nothing does */
@@ -31,6 +31,9 @@ struct session {
     struct pcapng pcap;
     struct observation observation;
     struct keeper keeper;
+    ln_files files; /* the system's, later the keeper's */
+    bool confined;  /* from here on the keeper's */
+    int keylog_fd;  /* -1: none */
     struct control control;
     struct metrics metrics;
     struct watch changes; /* of the policy's files, with --watch */
@@ -38,8 +41,8 @@ struct session {
 
 /* `command` for usage errors. */
 struct session session_of(const struct command *command);
-/* The options --events, --pcap, --slot, --mtu, --verbose, --control, --metrics, --watch and
- * those of --observe. */
+/* The options --events, --pcap, --keylog, --slot, --mtu, --verbose, --control, --metrics, --watch
+ * and those of --observe. */
 void session_options(struct session *session, struct option_spec specs[SESSION_OPTIONS]);
 /* Whether they fit together: 0, or the exit status after saying what does not. */
 int session_check_options(const struct session *session);
@@ -49,16 +52,16 @@ int session_check_options(const struct session *session);
 int session_open_standard(void);
 /* As many descriptors as this process may have. A child inherits that. */
 void session_raise_limits(void);
-/* Opens what --events, --pcap and --observe name, and binds the sockets of --control and --metrics;
- * "-" is a copy of `dash_fd`. Regular files are added to `hide` (may be NULL), for the logged must
- * not edit the log. Returns 0 or -errno. */
+/* Opens what --events, --pcap, --keylog and --observe name, and binds the sockets of --control and
+ * --metrics; "-" is a copy of `dash_fd`. Regular files are added to `hide` (may be NULL), for the
+ * logged must not edit the log. Returns 0 or -errno. */
 int session_open_outputs(struct session *session, int dash_fd, struct hide *hide);
 /* Starts the keeper of files (keeper.h), which removes the sockets at the end: those of --control
  * and --metrics, and `socket` (NULL: none). Returns 0 or -errno. */
 int session_start_keeper(struct session *session, const char *socket);
-/* Loads the policy, by way of `opener` where that is not NULL, and makes the gateway, for a link
- * that takes these LN_OFFLOAD_*. Returns 0 and a reference to the policy in *ret_policy, or the
- * exit status. */
+/* Loads the policy, by way of `opener` where that is not NULL, makes the gateway, for a link that
+ * takes these LN_OFFLOAD_*, and tells the keeper what it may be asked for. `session` must stay
+ * where it is. Returns 0 and a reference to the policy in *ret_policy, or the exit status. */
 int session_make_gateway(struct session *session, uint32_t offloads,
                          const struct file_opener *opener, ln_policy **ret_policy);
 /* Starts the link, which its owner stops before session_end(), and answers at the control socket.

@@ -119,6 +119,126 @@ static void test_directory_that_took_the_place_of_the_policys_is_not_looked_at(v
     assert_int_equal(rename(away, dir), 0);
 }
 
+static int run(struct keeper *keeper, const char *command)
+{
+    return keeper->files.run(keeper->files.user, command);
+}
+
+/* What came of a command: 0 and what it printed. */
+static void expect_output(struct keeper *keeper, const char *command, const char *text)
+{
+    struct {
+        int32_t code;
+        char text[60];
+    } outcome = {.code = -1};
+    int fd = run(keeper, command);
+    assert_true(fd >= 0);
+    ssize_t n, len = 0;
+    while ((n = read(fd, (char *)&outcome + len, sizeof(outcome) - 1 - (size_t)len)) > 0) {
+        len += n;
+    }
+    close(fd);
+    assert_int_equal(outcome.code, 0);
+    assert_string_equal(outcome.text, text);
+}
+
+static void test_what_the_policy_names_can_be_had_and_is_then_sealed(void **state)
+{
+    const char *const none[KEEPER_SOCKETS_MAX] = {NULL};
+    struct keeper keeper;
+    char policy[128], token[128], ca[128], missing[128];
+    (void)state;
+    strcpy(policy, in_dir("policy"));
+    strcpy(token, in_dir("notes.txt"));
+    strcpy(ca, in_dir("link.lua"));
+    strcpy(missing, in_dir("none/here"));
+    const char *cas[] = {ca};
+    const ln_secret secrets[] = {
+        {.from = LN_SECRET_FROM_FILE, .source = token},
+        {.from = LN_SECRET_COMMAND, .source = "echo output"},
+        {.from = LN_SECRET_FROM_FILE, .source = missing},
+        {.from = LN_SECRET_FROM_ENV, .source = "/etc/hostname"},
+        {.from = LN_SECRET_VALUE, .source = "/etc/hostname"},
+    };
+    const ln_settings settings = {
+        .secrets = secrets,
+        .n_secrets = 5,
+        .tls = {.upstream_ca_certs = cas, .n_upstream_ca_certs = 1, .ca_key = "/etc/hostname"}};
+    assert_int_equal(keeper_start(&keeper, policy, none, false), 0);
+    assert_int_equal(ask(&keeper, token), -EPERM);
+    assert_int_equal(run(&keeper, "echo output"), -EPERM);
+    assert_int_equal(keeper_seal(&keeper, &settings), 0);
+    expect_text(&keeper, token, "notes");
+    int fd = ask(&keeper, ca); /* it may be a link */
+    assert_true(fd >= 0);
+    close(fd);
+    expect_output(&keeper, "echo output", "output\n");
+    assert_int_equal(ask(&keeper, missing), -EPERM);
+    assert_int_equal(ask(&keeper, "/etc/hostname"), -EPERM);
+    assert_int_equal(run(&keeper, "echo output; id"), -EPERM);
+    assert_int_equal(run(&keeper, ""), -EPERM);
+    assert_int_equal(ask(&keeper, ""), -EPERM);
+    /* Nobody tells it more. */
+    const ln_secret more[] = {{.from = LN_SECRET_FROM_FILE, .source = "/etc/hostname"}};
+    const ln_settings others = {.secrets = more, .n_secrets = 1};
+    assert_int_equal(keeper_seal(&keeper, &others), -EPERM);
+    assert_int_equal(ask(&keeper, "/etc/hostname"), -EPERM);
+    keeper_stop(&keeper);
+}
+
+static void test_a_directory_that_took_the_place_of_a_secrets_is_not_looked_at(void **state)
+{
+    const char *const none[KEEPER_SOCKETS_MAX] = {NULL};
+    struct keeper keeper;
+    char policy[128], token[128], away[80];
+    (void)state;
+    strcpy(policy, in_dir("policy"));
+    strcpy(token, in_dir("notes.txt"));
+    snprintf(away, sizeof(away), "%s-away", dir);
+    const ln_secret secrets[] = {{.from = LN_SECRET_FROM_FILE, .source = token}};
+    const ln_settings settings = {.secrets = secrets, .n_secrets = 1};
+    assert_int_equal(keeper_start(&keeper, policy, none, false), 0);
+    assert_int_equal(keeper_seal(&keeper, &settings), 0);
+    assert_int_equal(rename(dir, away), 0);
+    assert_int_equal(mkdir(dir, 0700), 0);
+    assert_int_equal(symlink("/etc/hostname", token), 0);
+    expect_text(&keeper, token, "notes");
+    keeper_stop(&keeper);
+    unlink(token);
+    rmdir(dir);
+    assert_int_equal(rename(away, dir), 0);
+}
+
+static void test_commands_run_a_bounded_number_at_once(void **state)
+{
+    const char *const none[KEEPER_SOCKETS_MAX] = {NULL};
+    struct keeper keeper;
+    char policy[128];
+    int fds[64];
+    int n = 0;
+    (void)state;
+    strcpy(policy, in_dir("policy"));
+    const ln_secret secrets[] = {{.from = LN_SECRET_COMMAND, .source = "sleep 100"}};
+    const ln_settings settings = {.secrets = secrets, .n_secrets = 1};
+    assert_int_equal(keeper_start(&keeper, policy, none, false), 0);
+    assert_int_equal(keeper_seal(&keeper, &settings), 0);
+    while (n < 64 && (fds[n] = run(&keeper, "sleep 100")) >= 0) {
+        n++;
+    }
+    assert_int_equal(n, 32);
+    assert_int_equal(fds[n], -EAGAIN);
+    while (n > 0) {
+        close(fds[--n]); /* which ends it, by and by */
+    }
+    int fd;
+    while ((fd = run(&keeper, "sleep 100")) == -EAGAIN) {
+        usleep(1000);
+    }
+    assert_true(fd >= 0);
+    close(fd);
+    keeper_stop(&keeper);
+}
+
 static void test_socket_is_removed_at_the_end_unless_another_took_its_place(void **state)
 {
     struct keeper keeper;
@@ -180,6 +300,9 @@ int main(void)
         cmocka_unit_test(test_policy_and_modules_are_opened_and_nothing_else),
         cmocka_unit_test(test_directory_that_took_the_place_of_the_policys_is_not_looked_at),
         cmocka_unit_test(test_changes_of_the_policy_and_its_modules_are_told_once),
+        cmocka_unit_test(test_what_the_policy_names_can_be_had_and_is_then_sealed),
+        cmocka_unit_test(test_a_directory_that_took_the_place_of_a_secrets_is_not_looked_at),
+        cmocka_unit_test(test_commands_run_a_bounded_number_at_once),
         cmocka_unit_test(test_socket_is_removed_at_the_end_unless_another_took_its_place),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
