@@ -3,11 +3,13 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/host.h"
 #include "cli/command.h"
 #include "cli/json.h"
 #include "cli/options.h"
 #include "cli/show.h"
 #include "luabind/load.h"
+#include "net/credentials.h"
 #include "policy/lint.h"
 
 static int check_main(int argc, char **argv);
@@ -19,6 +21,7 @@ const struct command command_check = {
     .help =
         "POLICY is a file (Lua or JSON) or a preset: none, public-only, allow-all, non-local.\n"
         "A finding is a line: FILE:LINE: warning (or note): RULE: what is so; the mend [CODE].\n"
+        "The files that a policy names are opened; variables and commands are not looked at.\n"
         "Findings are exact: every address, port, protocol and name is accounted for.\n"
         "Exit status: 0 all valid, 1 warnings with --strict, 2 one is not valid.\n\n"
         "  never-decides, denied-by-list  earlier rules match all that the rule matches\n"
@@ -122,6 +125,24 @@ static void report_json(struct arena *arena, const char *path, const ln_policy *
     putchar('\n');
 }
 
+/* The files that a policy names, and the variables that its secrets come from. No command is run.
+ * On failure there is no policy. */
+static int open_files(const char *path, ln_policy **policy, ln_problems *problems)
+{
+    struct credentials credentials;
+    const struct credentials_request request = {.settings = ln_policy_settings(*policy),
+                                                .policy = path,
+                                                .services = host_services_system,
+                                                .look_only = true};
+    int r = credentials_read(&request, &credentials, problems);
+    if (r < 0) {
+        *policy = ln_policy_unref(*policy);
+    } else {
+        credentials_free(&credentials);
+    }
+    return r;
+}
+
 /* Returns the exit status. */
 static int check(const char *path, bool as_json, bool strict)
 {
@@ -130,6 +151,7 @@ static int check(const char *path, bool as_json, bool strict)
     struct lint lint = {0};
     struct arena arena = {0};
     int r = problems == NULL ? -ENOMEM : lua_policy_load(path, &policy, problems);
+    r = r < 0 ? r : open_files(path, &policy, problems);
     int linted = r < 0 ? 0 : lint_make(&lint, policy);
     if ((r < 0 && r != -EINVAL) || linted < 0) {
         command_say("%s: %s", path, strerror(linted < 0 ? -linted : -r));

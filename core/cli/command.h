@@ -22,6 +22,7 @@ struct command {
     int (*main)(int argc, char **argv);
 };
 
+extern const struct command command_ca;
 extern const struct command command_check;
 extern const struct command command_diff;
 extern const struct command command_match;

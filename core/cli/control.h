@@ -8,7 +8,8 @@
  *                 a list of objects: id, direction, protocol, guest, peer, state, …; flow_list.h
  *   pins          a list of objects: name, address, left_ms
  *   rules         a list of objects: rule, text, source, hits; rule 0 stands for the defaults
- *   reload        reads the policy again
+ *   secrets       a list of objects: name, placeholder, hosts, from, age_ms, failure
+ *   reload        reads the policy, and what secrets come from, again
  *   revoke NAME   forgets what a name was resolved to
  *   revoke ID     ends a flow
  *   events [KIND…]

@@ -162,6 +162,39 @@ static void answer_rules(struct answer *a, const char *argument)
     fputc('\n', a->out);
 }
 
+/* Not the value, nor what it is read from, which may be the value. */
+static void say_secret(void *user, const ln_secret_status *status)
+{
+    static const char *const from[] = {"value", "env", "file", "command"};
+    struct json *json = user;
+    const ln_secret *secret = status->secret;
+    json_open(json, NULL, '{');
+    json_string(json, "name", secret->env);
+    json_string(json, "placeholder", status->placeholder);
+    json_open(json, "hosts", '[');
+    for (size_t i = 0; i < secret->n_hosts; i++) {
+        char pattern[LN_NAME_MAX + 3];
+        snprintf(pattern, sizeof(pattern), "%s%s", secret->hosts[i].below ? "*." : "",
+                 secret->hosts[i].name);
+        json_string(json, NULL, pattern);
+    }
+    json_close(json, ']');
+    json_string(json, "from", from[secret->from]);
+    say_count(json, "age_ms", status->age_ms);
+    json_string(json, "failure", status->failure);
+    json_close(json, '}');
+}
+
+static void answer_secrets(struct answer *a, const char *argument)
+{
+    (void)argument;
+    say_ok(a);
+    json_open(&a->json, NULL, '[');
+    ln_gateway_secrets(a->session->gateway, say_secret, &a->json);
+    json_close(&a->json, ']');
+    fputc('\n', a->out);
+}
+
 static void say_problems(struct answer *a, const ln_problems *problems)
 {
     const ln_problem *problem;
@@ -212,9 +245,10 @@ static const struct verb {
     void (*answer)(struct answer *answer, const char *argument);
     enum { ARGUMENT_NONE, ARGUMENT_OPTIONAL, ARGUMENT_NEEDED } argument;
 } verbs[] = {
-    {"stats", answer_stats, ARGUMENT_NONE},   {"flows", answer_flows, ARGUMENT_OPTIONAL},
-    {"pins", answer_pins, ARGUMENT_NONE},     {"rules", answer_rules, ARGUMENT_NONE},
-    {"reload", answer_reload, ARGUMENT_NONE}, {"revoke", answer_revoke, ARGUMENT_NEEDED},
+    {"stats", answer_stats, ARGUMENT_NONE},     {"flows", answer_flows, ARGUMENT_OPTIONAL},
+    {"pins", answer_pins, ARGUMENT_NONE},       {"rules", answer_rules, ARGUMENT_NONE},
+    {"secrets", answer_secrets, ARGUMENT_NONE}, {"reload", answer_reload, ARGUMENT_NONE},
+    {"revoke", answer_revoke, ARGUMENT_NEEDED},
 };
 
 void control_refuse(FILE *out, const char *why)

@@ -121,8 +121,8 @@ static const struct verb {
     const char *name;
     size_t least, most; /* arguments */
 } verbs[] = {
-    {"stats", 0, 0},  {"flows", 0, 1},  {"pins", 0, 0},    {"rules", 0, 0},
-    {"reload", 0, 0}, {"revoke", 1, 1}, {"events", 0, 16},
+    {"stats", 0, 0},   {"flows", 0, 1},  {"pins", 0, 0},   {"rules", 0, 0},
+    {"secrets", 0, 0}, {"reload", 0, 0}, {"revoke", 1, 1}, {"events", 0, 16},
 };
 
 static bool is_verb(const char *name, size_t n_arguments)
@@ -168,8 +168,8 @@ static int ctl_main(int argc, char **argv)
     }
     if (count == 0 || !is_verb(argv[0], count - 1)) {
         return command_usage_error(
-            &command_ctl, "accepted: stats, flows [--top N] [FILTER], pins, rules, reload, "
-                          "revoke NAME, revoke ID, events [KIND]...");
+            &command_ctl, "accepted: stats, flows [--top N] [FILTER], pins, rules, secrets, "
+                          "reload, revoke NAME, revoke ID, events [KIND]...");
     }
     return top != NULL ? ask_top(path, top, argv, count) : ask(path, count, argv);
 }
@@ -187,8 +187,9 @@ const struct command command_ctl = {
         "               network, a name that was shown or resolved, or a suffix: .example.com\n"
         "  pins         which names the guest has resolved to which addresses, likewise\n"
         "  rules        the rules in force and how often each has decided, likewise\n"
-        "  reload       read the policy again; flows that it denies are reset. A bad policy\n"
-        "               changes nothing\n"
+        "  secrets      the secrets: name, placeholder, hosts, age of the value; never the value\n"
+        "  reload       read the policy and its secrets again; flows that it denies are reset. A\n"
+        "               bad policy changes nothing; a command's value stays until it has run\n"
         "  revoke NAME  forget what NAME was resolved to; flows that only it allowed are reset\n"
         "  revoke ID    reset a flow, by its id in `flows`\n"
         "  events [KIND]...\n"

@@ -15,18 +15,25 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
+#include "base/host.h"
 #include "cli/command.h"
 #include "cli/isolation.h"
 #include "cli/options.h"
 #include "net/addressing.h"
+#include "net/ca_store.h"
+#include "net/host_roots.h"
 #include "net/host_socket.h"
 
 enum {
     EXIT_LACKING = 1,
     SOCKET_BUFFER_MIN = 212992, /* bytes: what kernels come with */
-    DESCRIPTORS_MIN = 8192      /* twice the default of max_connections */
+    DESCRIPTORS_MIN = 8192,     /* twice the default of max_connections */
+    LOCKED_MIN = 1 << 20,       /* bytes: for a hundred secrets or so */
+    DAY_S = 24 * 3600,
+    EXPIRY_NEAR_S = 30 * DAY_S
 };
 
 /* What a check found. */
@@ -196,6 +203,65 @@ static bool check_routes(struct finding *ret)
     return false;
 }
 
+/* The CA of interception, where it was made already. */
+static bool check_ca(struct finding *ret)
+{
+    const struct tls_authority_options options = {
+        .services = host_services_system, .leaf_certificates = 1, .leaf_valid_s = DAY_S};
+    struct tls_authority *authority = NULL;
+    struct tls_authority_info info = {0};
+    struct ca_store store;
+    struct tls_pair pair;
+    ln_error error;
+    int r = ca_store_find(NULL, &store, &error);
+    r = r < 0 ? r : ca_store_open(&store, CA_STORE_LOOK, &options, &pair, &error);
+    if (r == -ENOENT) {
+        return true; /* it is made on first use */
+    }
+    if (r == 0) {
+        r = tls_authority_new(&options, pair.certificate, pair.certificate_len, pair.key,
+                              pair.key_len, &authority, &error);
+        tls_pair_free(&pair);
+    }
+    if (r == 0) {
+        tls_authority_describe(authority, &info);
+        (void)tls_authority_free(authority);
+        if (info.not_after_s - (int64_t)time(NULL) > EXPIRY_NEAR_S) {
+            return true;
+        }
+        find(ret, "the CA of interception expires in less than 30 days");
+    } else {
+        find(ret, "no TLS can be intercepted: %s", error.message);
+        ret->lacking = true;
+    }
+    mend(ret, "`lunette ca regenerate`");
+    return false;
+}
+
+static bool check_roots(struct finding *ret)
+{
+    const char *path = host_roots_find();
+    if (path != NULL && access(path, R_OK) == 0) {
+        return true;
+    }
+    find(ret, "%s: servers cannot be verified where TLS is intercepted",
+         path == NULL ? "no bundle of root certificates" : path);
+    mend(ret, "install ca-certificates, or set SSL_CERT_FILE or tls.upstream_ca_certs");
+    return false;
+}
+
+static bool check_locked_memory(struct finding *ret)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_MEMLOCK, &limit) != 0 || limit.rlim_cur >= LOCKED_MIN) {
+        return true;
+    }
+    find(ret, "only %llu bytes of memory may be locked: secrets may be swapped out",
+         (unsigned long long)limit.rlim_cur);
+    mend(ret, "raise the limit: LimitMEMLOCK= of a unit, or `ulimit -l`");
+    return false;
+}
+
 static const struct check {
     const char *name;
     bool (*run)(struct finding *ret);
@@ -208,6 +274,9 @@ static const struct check {
     {"SO_PEEK_OFF for TCP", check_peek_offset},
     {"socket buffers", check_buffers},
     {"descriptors", check_descriptors},
+    {"the CA of interception", check_ca},
+    {"root certificates", check_roots},
+    {"locked memory", check_locked_memory},
     {"routes", check_routes},
 };
 

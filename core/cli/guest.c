@@ -31,6 +31,7 @@
 
 #include "cli/command.h"
 #include "cli/guest_filter.h"
+#include "cli/guest_trust.h"
 #include "cli/guest_view.h"
 #include "cli/isolation.h"
 #include "cli/netconf.h"
@@ -203,13 +204,14 @@ static bool has_terminal(void)
 struct setup {
     ln_link link;
     char search[PATH_MAX];
+    struct guest_trust trust;
 };
 
 /* Takes what became known only with the policy, up to the link. */
 static void learn(const struct hide *hide, int control, struct setup *ret)
 {
     struct guest_message message;
-    ret->search[0] = '\0';
+    *ret = (struct setup){0};
     do {
         if (guest_receive(control, &message, NULL) < 0) {
             _exit(EXIT_LUNETTE_FAILED);
@@ -218,6 +220,13 @@ static void learn(const struct hide *hide, int control, struct setup *ret)
             require_said(hide_now(hide, message.text));
         } else if (message.kind == GUEST_UNSET) {
             (void)unsetenv(message.text);
+        } else if (message.kind == GUEST_SETENV) {
+            char *equals = strchr(message.text, '=');
+            require(equals == NULL ? -EPROTO : 0, "set CMD's environment");
+            *equals = '\0';
+            require(setenv(message.text, equals + 1, 1) != 0 ? -errno : 0, "set CMD's environment");
+        } else if (message.kind == GUEST_TRUST) {
+            require(guest_trust_add(&ret->trust, message.text), "take the interception CA");
         } else if (message.kind == GUEST_SEARCH) {
             memcpy(ret->search, message.text, sizeof(ret->search));
         }
@@ -244,6 +253,7 @@ static void set_up(const struct guest_options *options, int control)
     netconf_allow_unprivileged();
     require_said(netconf_apply(GUEST_INTERFACE, &setup.link));
     require_said(guest_view_resolver(options->hide, &setup.link, setup.search));
+    require_said(guest_trust_apply(&setup.trust, options->hide));
     require_said(guest_view_seal());
     require(privileges_drop(), "drop privileges");
     require(guest_filter_install(), "install the guest's system call filter");

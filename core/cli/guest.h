@@ -24,6 +24,8 @@ enum guest_message_kind {
     GUEST_MAPPED,  /* lunette: your user and group ids are mapped */
     GUEST_COVER,   /* lunette, any number: hide this file too */
     GUEST_UNSET,   /* lunette, any number: take this variable out of CMD's environment */
+    GUEST_SETENV,  /* lunette, any number: put this, NAME=VALUE, into it */
+    GUEST_TRUST,   /* lunette, any number: a piece of the certificates that CMD is to trust, PEM */
     GUEST_SEARCH,  /* lunette: the names of resolv.conf's search list, with spaces between them */
     GUEST_LINK,    /* lunette: that was all; this is your link */
     GUEST_READY,   /* guest: all is set up */

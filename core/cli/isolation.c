@@ -188,6 +188,30 @@ int guest_unset(struct guest *guest, const char *name)
     return send_text(guest, GUEST_UNSET, name);
 }
 
+int guest_setenv(struct guest *guest, const char *name, const char *value)
+{
+    struct guest_message message = {.kind = GUEST_SETENV};
+    struct text text = text_of(message.text, sizeof(message.text));
+    text_printf(&text, "%s=%s", name, value);
+    return text.len < sizeof(message.text) ? guest_send(guest->control, &message, -1)
+                                           : -ENAMETOOLONG;
+}
+
+int guest_trust(struct guest *guest, const char *pem)
+{
+    struct guest_message message = {.kind = GUEST_TRUST};
+    int r = 0;
+    for (size_t len = strlen(pem); len > 0 && r == 0;) {
+        size_t part = len < sizeof(message.text) ? len : sizeof(message.text) - 1;
+        memcpy(message.text, pem, part);
+        message.text[part] = '\0';
+        pem += part;
+        len -= part;
+        r = guest_send(guest->control, &message, -1);
+    }
+    return r;
+}
+
 int guest_search(struct guest *guest, const ln_settings *settings)
 {
     struct guest_message message = {.kind = GUEST_SEARCH};

@@ -23,6 +23,10 @@ int guest_tap(struct guest *guest);
 int guest_cover(struct guest *guest, const char *path);
 /* Takes a variable out of CMD's environment, likewise. */
 int guest_unset(struct guest *guest, const char *name);
+/* Puts a variable into it, likewise. */
+int guest_setenv(struct guest *guest, const char *name, const char *value);
+/* Adds PEM certificates to what CMD trusts, likewise. */
+int guest_trust(struct guest *guest, const char *pem);
 /* Tells the guest dns.search, likewise. */
 int guest_search(struct guest *guest, const ln_settings *settings);
 /* Tells the guest its link, on which it sets itself up. Returns 0 or -errno. */

@@ -8,7 +8,7 @@
 
 static const struct command *const commands[] = {
     &command_run,  &command_serve,  &command_check, &command_match,  &command_print, &command_test,
-    &command_repl, &command_replay, &command_ctl,   &command_doctor, &command_diff,
+    &command_repl, &command_replay, &command_ctl,   &command_doctor, &command_diff,  &command_ca,
 };
 enum { COMMANDS = sizeof(commands) / sizeof(*commands) };
 

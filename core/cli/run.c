@@ -22,6 +22,7 @@
 #include "cli/terminal.h"
 #include "cli/transport_tap.h"
 #include "luabind/file.h"
+#include "net/ca_store.h"
 #include "net/gateway.h"
 
 struct run {
@@ -92,10 +93,21 @@ static int parse(struct run *run, char **argv)
 
 /* ---- the gateway ---- */
 
-/* Hides where the policy's secrets come from, and the key that the guest is to trust. */
+/* The directory of the interception CA. It is CMD's neither to read nor to make: what lies there,
+ * other sandboxes are told to trust. */
+static int hide_ca(struct guest *guest)
+{
+    struct ca_store store;
+    return ca_store_find(NULL, &store, NULL) < 0 ? 0 : guest_cover(guest, store.dir);
+}
+
+/* Hides where the policy's secrets come from, and the key of what the guest is to trust. */
 static int hide_secrets(struct guest *guest, const ln_settings *settings)
 {
-    int r = settings->tls.ca_key == NULL ? 0 : guest_cover(guest, settings->tls.ca_key);
+    int r = hide_ca(guest);
+    if (r == 0 && settings->tls.ca_key != NULL) {
+        r = guest_cover(guest, settings->tls.ca_key);
+    }
     for (size_t i = 0; i < settings->n_secrets && r == 0; i++) {
         const ln_secret *secret = &settings->secrets[i];
         r = guest_unset(guest, secret->env);
@@ -104,6 +116,32 @@ static int hide_secrets(struct guest *guest, const ln_settings *settings)
         } else if (r == 0 && secret->from == LN_SECRET_FROM_ENV) {
             r = guest_unset(guest, secret->source);
         }
+    }
+    return r;
+}
+
+struct introduction {
+    struct guest *guest;
+    int failure; /* -errno of the first */
+};
+
+static void give_placeholder(void *user, const ln_secret_status *status)
+{
+    struct introduction *introduction = user;
+    int r = guest_setenv(introduction->guest, status->secret->env, status->placeholder);
+    introduction->failure = introduction->failure < 0 ? introduction->failure : r;
+}
+
+/* Gives CMD what it is to trust, and placeholders in the place of secrets. */
+static int introduce(struct run *run)
+{
+    const ln_gateway *gw = run->session.gateway;
+    const char *certificates[] = {ln_gateway_ca(gw), ln_gateway_host_cas(gw)};
+    struct introduction introduction = {.guest = &run->guest};
+    ln_gateway_secrets(gw, give_placeholder, &introduction);
+    int r = introduction.failure;
+    for (size_t i = 0; i < 2 && r == 0; i++) {
+        r = certificates[i] == NULL ? 0 : guest_trust(&run->guest, certificates[i]);
     }
     return r;
 }
@@ -129,6 +167,7 @@ static int make_gateway(struct run *run)
     const ln_settings *settings = ln_policy_settings(policy);
     if (session_failed(run->hiding, "hide the policy's modules") < 0 ||
         session_failed(hide_secrets(&run->guest, settings), "hide secrets") < 0 ||
+        session_failed(introduce(run), "introduce CMD to its network") < 0 ||
         session_failed(guest_search(&run->guest, settings), "set the guest's resolver up") < 0) {
         status = EXIT_LUNETTE_FAILED;
     }
@@ -271,9 +310,7 @@ static int run_guest(struct run *run)
         return end_guest(run);
     }
     session_raise_limits();
-    if ((run->session.control_path != NULL || run->session.metrics.by_path ||
-         run->session.watches) &&
-        session_start_keeper(&run->session, NULL) < 0) {
+    if (session_start_keeper(&run->session, NULL) < 0) {
         return end_guest(run);
     }
     int status = make_gateway(run);
@@ -327,11 +364,23 @@ const struct command command_run = {
         "and what lunette writes are hidden as well. What CMD writes elsewhere may be run outside\n"
         "later on: give it an account or a directory of its own.\n"
         "\n"
+        "Of secrets CMD has placeholders, in the variables that the policy names; where they come\n"
+        "from is hidden. With interception, CMD trusts lunette's CA: it is in the system's "
+        "bundles\n"
+        "and in SSL_CERT_FILE, CURL_CA_BUNDLE, REQUESTS_CA_BUNDLE, NODE_EXTRA_CA_CERTS,\n"
+        "GIT_SSL_CAINFO, PIP_CERT, CARGO_HTTP_CAINFO, DENO_CERT, AWS_CA_BUNDLE and the like, "
+        "beside\n"
+        "what they named before. Commands that a policy runs again (refresh_s) are not to be "
+        "CMD's\n"
+        "to write: they run outside.\n"
+        "\n"
         "  --show PATH      let CMD see PATH (a socket or a directory) although it would be "
         "hidden\n"
         "  --hide PATH      hide PATH (a file or a directory) too\n"
         "  --events FILE    write what happens to FILE as JSON Lines; -: to standard error\n"
         "  --pcap FILE      capture the frames of the guest in FILE (pcapng)\n"
+        "  --keylog FILE    write the keys of intercepted connections to FILE (mode 0600), in the\n"
+        "                   format of NSS: who has them can decrypt a capture, secrets included\n"
         "  --observe[=FILE] at the end write the least policy that allows what was seen to FILE\n"
         "                   (default observed.lua; -: to standard error). POLICY still decides:\n"
         "                   under allow-all everything is seen; what is refused is listed too\n"
@@ -355,6 +404,7 @@ const struct command command_run = {
         "  -h, --help       print this\n"
         "\n"
         "Exit status: CMD's; 128+N when signal N ended it; 127 when CMD is not found, 126 when it\n"
-        "cannot be executed; 125 when lunette failed; 2 for wrong arguments or a wrong policy.\n",
+        "cannot be executed; 125 when lunette failed or ended CMD; 2 for wrong arguments or a "
+        "wrong policy.\n",
     .main = run_main,
 };

@@ -34,6 +34,7 @@ struct serve {
     const char *stream_path, *dgram_path, *tap_name; /* the link, as asked for; NULL: not so */
     uint32_t pid, fd;
     bool by_pid, by_fd;
+    const char *ca_bundle, *placeholders; /* files for the guest; NULL: not asked for */
     uint32_t ready_fd;
     bool tells_ready;
     int notify_fd; /* connected to $NOTIFY_SOCKET; -1: none */
@@ -79,16 +80,18 @@ static int take_ready_fd(void *user, const char *value)
 /* Returns OPTIONS_GO_ON or the exit status. */
 static int parse(struct serve *serve, char **argv)
 {
-    struct option_spec specs[SESSION_OPTIONS + 6] = {
+    struct option_spec specs[SESSION_OPTIONS + 8] = {
         {.name = "stream", .value = &serve->stream_path},
         {.name = "dgram", .value = &serve->dgram_path},
         {.name = "tap", .value = &serve->tap_name},
         {.name = "pid", .take = take_pid, .user = serve},
         {.name = "fd", .take = take_fd, .user = serve},
         {.name = "ready-fd", .take = take_ready_fd, .user = serve},
+        {.name = "ca-bundle", .value = &serve->ca_bundle},
+        {.name = "placeholders", .value = &serve->placeholders},
     };
     size_t count;
-    session_options(&serve->session, specs + 6);
+    session_options(&serve->session, specs + 8);
     int status =
         options_parse(&command_serve, specs, sizeof(specs) / sizeof(specs[0]), argv, &count);
     if (status != OPTIONS_GO_ON) {
@@ -301,6 +304,69 @@ static void tell_ready(struct serve *serve)
     }
 }
 
+/* ---- what is to be handed to the guest ---- */
+
+/* Opens a file that anybody may read; "-": standard output. NULL after saying what is wrong. */
+static FILE *open_hand_out(const char *path)
+{
+    int fd = strcmp(path, "-") == 0
+                 ? fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, 3)
+                 : open(path, O_WRONLY | O_CREAT | O_TRUNC | O_NOCTTY | O_CLOEXEC, 0644);
+    FILE *file = fd < 0 ? NULL : fdopen(fd, "w");
+    if (file == NULL || (strcmp(path, "-") != 0 && fchmod(fd, 0644) != 0 && errno != EPERM)) {
+        command_say("%s: %s", path, strerror(errno));
+        return NULL; /* this process ends */
+    }
+    return file;
+}
+
+static int close_hand_out(FILE *file, const char *path)
+{
+    bool written = ferror(file) == 0;
+    if (fclose(file) != 0 || !written) {
+        command_say("%s: %s", path, strerror(errno));
+        return -EIO;
+    }
+    return 0;
+}
+
+static int write_ca_bundle(const struct serve *serve)
+{
+    const char *certificates[] = {ln_gateway_ca(serve->session.gateway),
+                                  ln_gateway_host_cas(serve->session.gateway)};
+    FILE *file = open_hand_out(serve->ca_bundle);
+    if (file == NULL) {
+        return -EIO;
+    }
+    for (size_t i = 0; i < 2; i++) {
+        if (certificates[i] != NULL) {
+            fputs(certificates[i], file);
+        }
+    }
+    return close_hand_out(file, serve->ca_bundle);
+}
+
+static void write_placeholder(void *user, const ln_secret_status *status)
+{
+    fprintf(user, "%s=%s\n", status->secret->env, status->placeholder);
+}
+
+static int write_placeholders(const struct serve *serve)
+{
+    FILE *file = open_hand_out(serve->placeholders);
+    if (file == NULL) {
+        return -EIO;
+    }
+    ln_gateway_secrets(serve->session.gateway, write_placeholder, file);
+    return close_hand_out(file, serve->placeholders);
+}
+
+static int hand_out(const struct serve *serve)
+{
+    int r = serve->ca_bundle == NULL ? 0 : write_ca_bundle(serve);
+    return r < 0 || serve->placeholders == NULL ? r : write_placeholders(serve);
+}
+
 /* ---- life ---- */
 
 static int start(struct serve *serve)
@@ -349,7 +415,7 @@ static int serve_guest(struct serve *serve)
         return status;
     }
     ln_policy_unref(policy);
-    return start(serve) < 0 ? EXIT_LUNETTE_FAILED : turn(serve);
+    return hand_out(serve) < 0 || start(serve) < 0 ? EXIT_LUNETTE_FAILED : turn(serve);
 }
 
 static int serve_main(int argc, char **argv)
@@ -395,8 +461,16 @@ const struct command command_serve = {
         "\n"
         "The guest is configured by DHCP and router advertisements.\n"
         "\n"
+        "  --ca-bundle FILE write what the guest is to trust to FILE (mode 0644, PEM): the CA of\n"
+        "                   interception, and this machine's roots where the policy has\n"
+        "                   trust_host_cas\n"
+        "  --placeholders FILE  write the variables that the guest is to have in the place of\n"
+        "                   secrets to FILE, a line NAME=VALUE each (-: to standard output);\n"
+        "                   `lunette ctl secrets` tells them too\n"
         "  --events FILE    write what happens to FILE as JSON Lines; -: to standard output\n"
         "  --pcap FILE      capture the frames of the guest in FILE (pcapng)\n"
+        "  --keylog FILE    write the keys of intercepted connections to FILE (mode 0600), in the\n"
+        "                   format of NSS: who has them can decrypt a capture, secrets included\n"
         "  --observe[=FILE] at the end write the least policy that allows what was seen to FILE\n"
         "                   (default observed.lua; -: to standard error); as for lunette run\n"
         "  --observe-suffixes  write \".example.com\" in the place of several names below it\n"
@@ -419,7 +493,8 @@ const struct command command_serve = {
         "  -v, --verbose    say what is set up, and at the end what was counted\n"
         "  -h, --help       print this\n"
         "\n"
-        "SIGHUP reads the policy again; a bad one changes nothing. SIGTERM and SIGINT end "
+        "SIGHUP reads the policy and its secrets again; a bad one changes nothing. SIGTERM and "
+        "SIGINT end "
         "lunette,\n"
         "and its sockets are removed.\n"
         "\n"

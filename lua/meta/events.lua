@@ -19,7 +19,8 @@
 ---     secret_violation a placeholder was on its way to where it may not go
 ---     limit            something was refused for want of room
 ---     drop             frames were dropped for what they are
----     reload           the policy was replaced
+---     reload           the policy was replaced; or, with a `name`, a secret was read again (`reason` "secret"), or
+---                      could not be ("secret_failed": the value before stays)
 ---     handler_error    a policy's function failed; what it was asked about is denied
 ---@class lunette.Event
 ---

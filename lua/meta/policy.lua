@@ -565,7 +565,7 @@
 --- ```lua
 --- return {
 ---   tls = {},
----   secrets = { { env = "TOKEN", command = "vault-token api", refresh_s = 900, allow_hosts = { "api.example.com" } } },
+---   secrets = { { env = "TOKEN", command = "vault-token", refresh_s = 900, allow_hosts = { "api.example.com" } } },
 --- }
 --- ```
 ---@field refresh_s? integer

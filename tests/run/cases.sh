@@ -108,7 +108,7 @@ test_exit_status_is_2_for_wrong_arguments_and_policies() {
 }
 test_help_names_every_option() {
   "$lunette" run --help >help || fail "status $?"
-  for option in --show --hide --events --pcap --control --slot --mtu --verbose; do
+  for option in --show --hide --events --pcap --keylog --control --slot --mtu --verbose; do
     grep -q -e "$option" help || fail "no $option"
   done
 }
@@ -362,7 +362,7 @@ test_killing_the_first_process_from_outside_ends_lunette_with_125() {
   run sleep 471105 &
   pid=$!
   eventually pgrep -u "$uid" -x -f "sleep 471105" >/dev/null
-  kill -KILL "$(pgrep -P "$(lunette_pid 471105)")"
+  kill -KILL "$(pgrep -o -P "$(lunette_pid 471105)")"
   wait $pid
   equal $? 125
 }
@@ -540,28 +540,6 @@ test_policy_is_hidden() {
   policy=../p.lua
   refused EACCES read ../p.lua
 }
-test_sources_of_secrets_are_hidden() {
-  echo value >token
-  cat >p.lua <<'EOF'
-return {
-  policy = "public-only", tls = {},
-  secrets = {
-    { env = "FILE_TOKEN", from_file = "token", allow_hosts = { "api.github.com" } },
-    { env = "ENV_TOKEN", from_env = "REAL_TOKEN", allow_hosts = { "api.github.com" } },
-  },
-}
-EOF
-  policy=p.lua
-  export REAL_TOKEN=value ENV_TOKEN=value FILE_TOKEN=value
-  run true >out 2>&1
-  ! grep -q 'cannot enforce it' out || skip "this version has no secrets"
-  refused EACCES read token
-  run env >out || fail "$(cat out)"
-  grep value out && fail "it is in the environment"
-  run sh -c 'cat /proc/[0-9]*/environ | tr "\0" "\n"' >out 2>/dev/null
-  grep _TOKEN=value out && fail "it is in some environment"
-  return 0
-}
 test_files_and_directories_are_hidden_on_request() {
   mkdir secrets && echo s >secrets/key && echo s >file
   options=(--hide secrets --hide file)
@@ -652,6 +630,207 @@ test_start_takes_little_time_and_memory() {
   [ "$kb" -lt 10240 ] || fail "too large"
 }
 
+# ---- trust and secrets ----
+
+# A policy with interception and a secret from each source, and what their values are.
+with_secrets() {
+  echo value-of-file >token
+  cat >p.lua <<'EOF'
+return {
+  policy = "public-only", tls = {},
+  secrets = {
+    { env = "FILE_TOKEN", from_file = "token", allow_hosts = { "api.example.com" } },
+    { env = "ENV_TOKEN", from_env = "REAL_TOKEN", allow_hosts = { "api.example.com" } },
+    { env = "COMMAND_TOKEN", command = "echo value-of-$(echo command)", refresh_s = 1, allow_hosts = { "api.example.com" } },
+    { env = "GIVEN_TOKEN", value = "value-of-policy", allow_hosts = { "api.example.com" } },
+  },
+}
+EOF
+  policy=p.lua
+  export REAL_TOKEN=value-of-env ENV_TOKEN=value-of-env FILE_TOKEN=value-of-file
+  run true 2>err || ! grep -q 'cannot enforce it' err || skip "this version has no secrets"
+}
+test_cmd_has_placeholders_in_the_place_of_secrets() {
+  with_secrets
+  run env >out || fail "$(cat out)"
+  for name in FILE ENV COMMAND GIVEN; do
+    grep -qE "^${name}_TOKEN=.LUNETTE_${name}_TOKEN_[a-z0-9]{16}$" out || fail "$(grep TOKEN out)"
+  done
+  ! grep -q '^REAL_TOKEN=' out || fail "the variable that a secret comes from is there"
+  first=$(grep '^FILE_TOKEN=' out)
+  [ "$(run env | grep '^FILE_TOKEN=')" != "$first" ] || fail "the same placeholder twice"
+}
+test_sources_of_secrets_are_hidden() {
+  with_secrets
+  refused EACCES read token
+  refused EACCES read p.lua
+  refused EACCES listdir "$XDG_DATA_HOME/lunette"
+  refused "EACCES ENOENT" read "$XDG_DATA_HOME/lunette/ca-key.pem"
+  refused "EPERM EINVAL EACCES" in_own_namespace umount "$XDG_DATA_HOME/lunette"
+  refused "EPERM EINVAL EACCES" in_own_namespace umount "$PWD/token"
+  refused "EPERM EINVAL EACCES" in_own_namespace bind_parent "$PWD/token"
+  refused "EPERM EINVAL EACCES ENOENT" in_own_namespace bind_parent "$XDG_DATA_HOME/lunette/ca-key.pem"
+  run sh -c 'mv token other; ln token other; rm -f token; mv data/lunette data/mine; mkdir -p data/lunette/x' 2>/dev/null
+  equal "$(cat token)" value-of-file
+  [ -s data/lunette/ca-key.pem ] || fail "the CA's key was moved"
+}
+# All that CMD can get at, and all that lunette writes: no value is in it.
+test_no_value_is_anywhere() {
+  with_secrets
+  options=(--events events --pcap pcap --control c.sock -v)
+  cat >look.sh <<'EOF'
+env
+cat /proc/[0-9]*/environ /proc/[0-9]*/cmdline /proc/self/mountinfo | tr '\0' '\n'
+cat /run/lunette/* /run/lunette/*/* "$PWD"/* "$PWD"/*/*
+for pid in /proc/[0-9]*; do timeout 0.1 cat "$pid/mem" "$pid/maps" "$pid/fd/"* </dev/null; done
+echo looked
+sleep 2
+EOF
+  run sh look.sh >seen 2>said &
+  eventually grep -q looked seen
+  "$lunette" ctl --control c.sock secrets >ctl || fail "$(cat ctl said)"
+  "$lunette" ctl --control c.sock stats >>ctl
+  "$lunette" ctl --control c.sock rules >>ctl
+  "$lunette" ctl --control c.sock reload >>ctl 2>&1 || fail "$(cat ctl)"
+  rm token
+  "$lunette" ctl --control c.sock reload >>ctl 2>&1 && fail "without the token"
+  wait
+  grep -q '"name":"COMMAND_TOKEN","placeholder":"$LUNETTE_COMMAND_TOKEN_.*"hosts":\["api.example.com"\],"from":"command","age_ms":' ctl || fail "$(cat ctl)"
+  grep -q '"kind":"reload","name":"COMMAND_TOKEN","reason":"secret"' events || fail "$(cat events)"
+  for value in value-of-file value-of-env value-of-command value-of-policy 'PRIVATE KEY'; do
+    grep -a -l -e "$value" -e "$(printf %s "$value" | base64 | cut -c 1-12)" seen said ctl events pcap && fail "$value is there"
+  done
+  return 0
+}
+test_lunette_with_secrets_leaves_no_core_and_shows_no_memory() {
+  with_secrets
+  run sleep 471107 &
+  eventually pgrep -u "$uid" -x -f "sleep 471107" >/dev/null
+  pids=$(pgrep -u "$uid" -f "^$lunette run .*471107")
+  [ "$(wc -w <<<"$pids")" -ge 3 ] || fail "found $pids, wanted lunette, its keeper and the guest's first process"
+  for pid in $(pgrep -u "$uid" -o -f "^$lunette run .*471107"); do
+    grep -q '^Max core file size *0 *0' "/proc/$pid/limits" || fail "cores of $pid"
+  done
+  for pid in $pids; do
+    [ "$uid" = 0 ] || ! cat "/proc/$pid/environ" >/dev/null 2>&1 || fail "the environment of $pid can be read"
+  done
+  pkill -u "$uid" -x -f "sleep 471107"
+  wait
+}
+test_secrets_that_cannot_be_read_start_nothing() {
+  with_secrets
+  rm token
+  unset REAL_TOKEN
+  status 125 run touch started 2>err
+  grep -q 'p.lua: .*secrets\[1\].from_file: No such file or directory: found "token"' err || fail "$(cat err)"
+  grep -q 'secrets\[2\].from_env: .*found "REAL_TOKEN"' err || fail "$(cat err)"
+  [ ! -e started ] || fail "CMD ran without its secrets"
+}
+test_keys_are_logged_for_the_caller_alone() {
+  options=(--keylog keys)
+  equal "$(attempt read keys 2>err)" EACCES
+  equal "$(stat -c %a keys)" 600
+  grep -q '^lunette: WARNING: with keys, ' err || fail "$(cat err)"
+  touch open && chmod 644 open
+  options=(--keylog open)
+  run true 2>/dev/null
+  equal "$(stat -c %a open)" 600
+}
+test_the_ca_is_made_shown_and_made_again() {
+  status 1 "$lunette" ca 2>err
+  grep -q 'there is no CA yet' err || fail "$(cat err)"
+  equal "$("$lunette" ca path)" "$XDG_DATA_HOME/lunette/ca.pem"
+  "$lunette" ca regenerate >first || fail "status $?"
+  equal "$("$lunette" ca | grep SHA)" "$(grep SHA first)"
+  equal "$(grep SHA first | sed 's/.* //')" "$(openssl x509 -in data/lunette/ca.pem -noout -fingerprint -sha256 | sed 's/.*=//')"
+  "$lunette" ca regenerate >second
+  [ "$(cat first)" != "$(cat second)" ] || fail "it is the same"
+  "$lunette" ca --json show | /usr/bin/python3 -c 'import json, sys; assert len(json.load(sys.stdin)["sha256"]) == 95'
+  chmod 644 data/lunette/ca-key.pem
+  status 1 "$lunette" ca 2>err
+  grep -q 'has mode 0644; accepted: 0600' err || fail "$(cat err)"
+}
+# A server inside, whose certificate the interception CA has signed, and clients that know nothing.
+test_clients_trust_the_interception_ca() {
+  with_secrets
+  cd data/lunette || fail "there is no CA"
+  {
+    openssl req -new -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -keyout "$OLDPWD/leaf.key" -out leaf.csr -subj /CN=localhost
+    openssl x509 -req -in leaf.csr -CA ca.pem -CAkey ca-key.pem -days 2 -out "$OLDPWD/leaf.pem" -extfile <(echo subjectAltName=DNS:localhost)
+  } 2>err || fail "$(cat err)"
+  cd "$OLDPWD" || fail "no way back"
+  cat >server.py <<'EOF'
+import http.server, ssl
+REFS = b"0123456789012345678901234567890123456789\trefs/heads/main\n"
+context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+context.load_cert_chain("leaf.pem", "leaf.key")
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(REFS)))
+        self.end_headers()
+        self.wfile.write(REFS)
+    def log_message(self, *_):
+        pass
+class Server(http.server.ThreadingHTTPServer):
+    def handle_error(self, *_):
+        pass
+server = Server(("127.0.0.1", 4433), Handler)
+server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
+print("ready", flush=True)
+server.serve_forever()
+EOF
+  cat >clients.sh <<'EOF'
+rm -f up
+/usr/bin/python3 server.py >up &
+while [ ! -s up ]; do sleep 0.02; done
+at=https://localhost:4433/
+try() { # NAME COMMAND...
+  timeout 5 "${@:2}" >"out-$1" 2>&1 && echo "$1 trusts" || { echo "$1 does not"; cat "out-$1"; }
+}
+try curl curl -sS "$at"
+try openssl sh -c 'echo | openssl s_client -connect localhost:4433 -verify_hostname localhost | grep "Verification: OK"'
+try python /usr/bin/python3 -c "import urllib.request; urllib.request.urlopen('$at')"
+try gnutls sh -c 'echo | gnutls-cli --port 4433 localhost'
+try node node -e "require('https').get('$at', r => process.exit(0)).on('error', e => { console.log(e); process.exit(1) })"
+try wget wget -q -O - "$at"
+try git git ls-remote "$at"
+[ -s Client.class ] && try java java -Xshare:auto Client "$at"
+EOF
+  cat >Client.java <<'EOF'
+public class Client {
+    public static void main(String[] args) throws Exception {
+        new java.net.URL(args[0]).openStream().read();
+    }
+}
+EOF
+  javac Client.java 2>/dev/null
+  check_clients() { # COMMAND...
+    "$@" >out 2>err
+    for client in curl openssl python gnutls node wget git java; do
+      command -v "${client/gnutls/gnutls-cli}" >/dev/null || continue # not here
+      [ $client != java ] || [ -s Client.class ] || continue
+      grep -q "^$client trusts$" out || fail "$* $client: $(cat out err)"
+    done
+  }
+  check_clients run bash clients.sh
+  # Variables that name files of the user's own: these are merged in.
+  openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -keyout /dev/null -out own.pem -subj /CN=own -days 2 2>/dev/null
+  export SSL_CERT_FILE=$PWD/own.pem CURL_CA_BUNDLE=$PWD/own.pem NODE_EXTRA_CA_CERTS=$PWD/own.pem GIT_SSL_CAINFO=$PWD/own.pem
+  check_clients run bash clients.sh
+  # shellcheck disable=SC2016
+  run sh -c 'cat "$SSL_CERT_FILE" "$NODE_EXTRA_CA_CERTS"' >merged
+  equal "$(grep -c -F "$(sed -n 2p own.pem)" merged)" 2
+  unset SSL_CERT_FILE CURL_CA_BUNDLE NODE_EXTRA_CA_CERTS GIT_SSL_CAINFO
+  # Without any variable: what is in the place of the system's bundles; node has roots of its own.
+  sed -i 's/^try node.*/echo node trusts/' clients.sh
+  check_clients run env -i PATH="$PATH" HOME="$PWD" bash clients.sh
+  # None of that without interception.
+  policy=allow-all
+  run bash clients.sh >out 2>&1
+  ! grep trusts out | grep -v node || fail "$(cat out)"
+}
+
 # ---- the runner ----
 
 passed=0 failed=0 skipped=0 number=0
@@ -661,6 +840,7 @@ for name in $(declare -F | sed -n 's/^declare -f \(test_.*\)/\1/p'); do
   output=$(
     cd "$(mktemp -d "$PLACE/$uid-XXXXXX" 2>/dev/null || mktemp -d)" || exit 1
     trap 'kill "${background[@]}" 2>/dev/null' EXIT
+    export XDG_DATA_HOME=$PWD/data
     "$name" 2>&1
   )
   if [ $? != 0 ]; then

@@ -24,6 +24,20 @@ GUEST_MAC, GATEWAY_MAC = bytes.fromhex("026c75000002"), bytes.fromhex("026c75000
 GUEST, GATEWAY = bytes([172, 16, 0, 2]), bytes([172, 16, 0, 1])
 
 
+# Somebody's root, for whom nobody has the key any more.
+ROOT = """-----BEGIN CERTIFICATE-----
+MIIBejCCAR+gAwIBAgIUZ9kAE4hF3vTyNBU3au4fLv+2Uu8wCgYIKoZIzj0EAwIw
+ETEPMA0GA1UEAwwGbm9ib2R5MCAXDTI2MTEyNTAxMTgzNFoYDzIxMjYxMTAxMDEx
+ODM0WjARMQ8wDQYDVQQDDAZub2JvZHkwWTATBgcqhkjOPQIBBggqhkjOPQMBBwNC
+AASva+AFOmRhccthWFAlg/1DlODU58mAXBbZKnf5QteWujgIFbfl7+bctrkevBnU
+/m9xh21JfNnBZVZY1wAoJ6c6o1MwUTAdBgNVHQ4EFgQUTS3DKyyvu9ZTE6bbEudB
+ixrEhMowHwYDVR0jBBgwFoAUTS3DKyyvu9ZTE6bbEudBixrEhMowDwYDVR0TAQH/
+BAUwAwEB/zAKBggqhkjOPQQDAgNJADBGAiEApOcJsStCcuzMJxzZSnl0+aBlFUi2
++4PbclLrIz8u0EACIQCXQ1Jydf4dmd20V2PJSbC6GWRQYmi+gRsa0+/X33Fsgg==
+-----END CERTIFICATE-----
+"""
+
+
 def arp():
     """The guest asks who has the gateway's address."""
     return (b"\xff" * 6 + GUEST_MAC + b"\x08\x06" + bytes.fromhex("0001080006040001")
@@ -602,6 +616,83 @@ class Served(unittest.TestCase):
         policy = self.file("small.lua", 'return { ipv4_pool = "10.99.0.0/29" }\n')
         self.slot("--slot", "auto")
         self.assertIn("ipv4_pool", self.refused_slot("--slot", "auto", policy))
+
+    # ---- trust and secrets ----
+
+    SECRETS = """return { policy = "public-only", tls = {}, trust_host_cas = true, secrets = {
+        { env = "FILE_TOKEN", from_file = "%s", allow_hosts = { "api.example.com", "*.example.net" } },
+        { env = "COMMAND_TOKEN", command = "cat %s", allow_hosts = { "api.example.com" } },
+        %s } }"""
+
+    def serve_with_secrets(self, *args):
+        """With a key of its own for the interception CA, and nothing of the user's."""
+        self.token = self.file("token", "first-value-of-token\n")
+        policy = self.file("policy.lua", self.SECRETS % (self.token, self.token, ""))
+        env = dict(os.environ, XDG_DATA_HOME=self.at("data"), SSL_CERT_FILE=self.file("roots.pem", ROOT))
+        probe = subprocess.run([LUNETTE, "run", policy, "true"], capture_output=True, text=True, env=env)
+        if "cannot enforce it" in probe.stderr:
+            self.skipTest("this version has no secrets")
+        return self.serve("--stream", self.path, "--control", self.control, *args, env=env)
+
+    def secrets(self):
+        answer = self.ctl("secrets")
+        self.assertEqual(answer.returncode, 0, answer.stderr)
+        return {secret["name"]: secret for secret in json.loads(answer.stdout)}
+
+    def test_ca_and_placeholders_are_handed_out(self):
+        self.serve_with_secrets("--ca-bundle", self.at("bundle"), "--placeholders", self.at("env"))
+        with open(self.at("bundle")) as bundle, open(self.at("data/lunette/ca.pem")) as ca:
+            self.assertEqual(bundle.read(), ca.read() + ROOT)
+        self.assertEqual(os.stat(self.at("bundle")).st_mode & 0o777, 0o644)
+        with open(self.at("env")) as file:
+            placeholders = dict(line.rstrip("\n").split("=", 1) for line in file)
+        self.assertEqual(placeholders, {name: s["placeholder"] for name, s in self.secrets().items()})
+        self.assertRegex(placeholders["FILE_TOKEN"], r"^\$LUNETTE_FILE_TOKEN_[a-z0-9]{16}$")
+
+    def test_secrets_are_read_again_and_nothing_else_is(self):
+        process = self.serve_with_secrets()
+        before = self.secrets()
+        self.assertEqual(before["FILE_TOKEN"]["hosts"], ["api.example.com", "*.example.net"])
+        self.assertEqual([before[name]["from"] for name in sorted(before)], ["command", "file"])
+        self.file("token", "second-value-of-token\n")
+        self.assertEqual(self.ctl("reload").returncode, 0)
+        self.expect_event(kind="reload", name="COMMAND_TOKEN", reason="secret")
+        after = self.secrets()
+        self.assertEqual({n: s["placeholder"] for n, s in after.items()},
+                         {n: s["placeholder"] for n, s in before.items()})
+        # One that is not there any more, and one that the policy did not name.
+        os.rename(self.token, self.at("away"))
+        refused = self.ctl("reload")
+        self.assertEqual(refused.returncode, 1)
+        self.assertIn('secrets[1].from_file: No such file or directory: found "%s"' % self.token, refused.stderr)
+        os.rename(self.at("away"), self.token)
+        self.file("policy.lua", self.SECRETS % (self.at("data/lunette/ca-key.pem"), self.token, ""))
+        refused = self.ctl("reload")
+        self.assertEqual(refused.returncode, 1)
+        self.assertIn("secrets[1].from_file: only what the policy named when lunette started", refused.stderr)
+        other = '{ env = "OTHER", command = "id", allow_hosts = { "api.example.com" } },'
+        self.file("policy.lua", self.SECRETS % (self.token, self.token, other))
+        refused = self.ctl("reload")
+        self.assertEqual(refused.returncode, 1)
+        self.assertIn("secrets[3].command: only what the policy named when lunette started", refused.stderr)
+        self.assertEqual(sorted(self.secrets()), ["COMMAND_TOKEN", "FILE_TOKEN"])
+        # A command that fails: the value before stays, and both the event and `ctl` say so.
+        self.file("policy.lua", self.SECRETS % (self.token, self.token, ""))
+        self.file("token", "third-value-of-token\n")
+        process.send_signal(signal.SIGHUP)
+        self.expect_event(kind="reload", name="COMMAND_TOKEN", reason="secret")
+        for text in [self.ctl("secrets").stdout, *(json.dumps(event) for event in self.events())]:
+            self.assertNotIn("value-of-token", text)
+
+    def test_a_command_that_fails_leaves_the_value_and_says_so(self):
+        self.serve_with_secrets()
+        self.file("token", "two\nlines\n")
+        policy = self.SECRETS % (self.file("other", "x"), self.token, "")
+        self.file("policy.lua", policy.replace(", from_file", ", value = 'given-value', from_file")
+                  .replace('from_file = "%s", ' % self.at("other"), ""))
+        self.assertEqual(self.ctl("reload").returncode, 0)
+        self.expect_event(kind="reload", name="COMMAND_TOKEN", reason="secret_failed")
+        self.assertIn("line", self.secrets()["COMMAND_TOKEN"]["failure"])
 
     # ---- doctor ----
 

@@ -48,6 +48,9 @@ _lunette() {
   elif [[ $word == -* ]]; then
     mapfile -t COMPREPLY < <(compgen -W "$options" -- "$word")
     return
+  elif [[ $command == ca ]]; then
+    mapfile -t COMPREPLY < <(compgen -W "show path regenerate" -- "$word")
+    return
   elif [[ $'\n'"$options"$'\n' != *$'\n'"${COMP_WORDS[COMP_CWORD - 1]} "$'\n'* ]]; then
     mapfile -t COMPREPLY < <(compgen -W "$presets" -- "$word")
   fi

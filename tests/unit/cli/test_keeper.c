@@ -42,6 +42,7 @@ static int set_up(void **state)
     assert_int_equal(mkdir(in_dir("sub"), 0700), 0);
     write_file("policy", "policy");
     write_file("beside.lua", "beside");
+    write_file("notes.txt", "notes");
     write_file("sub/deep.lua", "deep");
     write_file("notes.txt", "notes");
     assert_int_equal(symlink("/etc/passwd", in_dir("link.lua")), 0);
@@ -292,6 +293,7 @@ static void test_changes_of_the_policy_and_its_modules_are_told_once(void **stat
     keeper_stop(&keeper);
     write_file("policy", "policy");
     write_file("beside.lua", "beside");
+    write_file("notes.txt", "notes");
 }
 
 int main(void)
