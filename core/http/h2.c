@@ -120,17 +120,18 @@ static bool guest_is_done(const struct h2_relay *r)
     return guest->over || ((r->draining || guest->ended) && r->n_open[H2_GUEST] == 0);
 }
 
-/* Upstream is told that nothing follows. */
-static void leave_upstream(struct h2_relay *r)
+/* Upstream is told that nothing follows. Returns whether there is something to write. */
+static bool leave_upstream(struct h2_relay *r)
 {
     struct h2_side *up = &r->side[H2_UPSTREAM];
     if (up->over || up->goaway || r->n_streams > 0 || !guest_is_done(r)) {
-        return;
+        return false;
     }
     up->goaway = true;
     if (nghttp2_submit_goaway(up->session, NGHTTP2_FLAG_NONE, 0, NGHTTP2_NO_ERROR, NULL, 0) != 0) {
         h2_fail(r, -ENOMEM);
     }
+    return true;
 }
 
 static void say_ends(struct h2_relay *r)
@@ -147,13 +148,30 @@ static void say_ends(struct h2_relay *r)
     }
 }
 
+/* Sides whose session has nothing to expect are over. Returns whether there is something to write
+ * because of that. */
+static bool end_sides(struct h2_relay *r)
+{
+    struct h2_side *guest = &r->side[H2_GUEST], *up = &r->side[H2_UPSTREAM];
+    bool ended = false;
+    if (!up->over && !wants(up)) {
+        side_ends(up, "upstream broke the protocol, or left");
+        ended = true;
+    }
+    if (!guest->over && !wants(guest)) {
+        side_ends(guest, NULL);
+        ended = true;
+    }
+    return ended;
+}
+
 /* Everything that can go on goes on, as far as the queues have room. */
 static int pump(struct h2_relay *r)
 {
     struct h2_side *guest = &r->side[H2_GUEST], *up = &r->side[H2_UPSTREAM];
-    size_t before;
+    bool again;
     do {
-        before = guest->out->len + up->out->len;
+        size_t before = guest->out->len + up->out->len;
         if (r->due) {
             filter_all(r);
         }
@@ -162,17 +180,12 @@ static int pump(struct h2_relay *r)
         }
         write_side(up);
         write_side(guest);
-        if (!up->over && !wants(up)) {
-            side_ends(up, "upstream broke the protocol, or left");
-        }
-        if (!guest->over && !wants(guest)) {
-            side_ends(guest, NULL);
-        }
+        again = end_sides(r);
         if (r->sweep) {
             sweep(r);
         }
-        leave_upstream(r);
-    } while (r->error == 0 && (r->due || guest->out->len + up->out->len != before));
+        again = leave_upstream(r) || again || r->due || guest->out->len + up->out->len != before;
+    } while (r->error == 0 && again);
     say_ends(r);
     return r->error;
 }

@@ -64,7 +64,8 @@ bool h2_head_field(struct h2_way *way, struct http_head *head, const char *name,
     way->list_bytes += name_len + value_len + FIELD_OVERHEAD;
     way->too_large = way->too_large || way->list_bytes > r->settings.head_bytes ||
                      head->n_fields == HTTP_FIELDS_MAX;
-    if (way->too_large || way->malformed) {
+    bool kept = !way->dropped && !way->too_large && !way->malformed;
+    if (!kept) {
         return way->list_bytes / TIMES_OVER <= r->settings.head_bytes;
     }
     int error;

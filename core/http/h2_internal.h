@@ -155,8 +155,9 @@ int h2_way_send(nghttp2_session *session, nghttp2_frame *frame, const uint8_t *h
                 nghttp2_data_source *source, void *user);
 
 /* --- h2_head.c --- */
-/* A field that was read becomes part of a head, or way->too_large or way->malformed is set. Returns
- * whether more of the list should be read: not where it is far over the limit. */
+/* A field that was read becomes part of a head, or way->too_large or way->malformed is set; where
+ * the way is dropped it is only counted. Returns whether more of the list should be read: not where
+ * it is far over the limit. */
 bool h2_head_field(struct h2_way *way, struct http_head *head, const char *name, size_t name_len,
                    const char *value, size_t value_len, bool sensitive);
 /* Submits what is in the stream's head: a request, a response (`end`: without a body). Returns 0 or

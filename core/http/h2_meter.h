@@ -12,9 +12,9 @@ enum {
     H2_PREFACE = 24,          /* bytes of the client's preface (section 3.4) */
     H2_CONTINUATIONS_MAX = 8, /* of one block: with HEADERS, 144 KiB */
     /* Frames that neither carry nor allow anything (PING, SETTINGS, WINDOW_UPDATE, DATA without
-     * data...) beyond what went on meanwhile. A PING every 10 s on a connection without requests
-     * comes to it after a day, and the client connects again. */
-    H2_IDLE_FRAMES_MAX = 10000
+     * data...) beyond what went on meanwhile. There is no clock here: a PING every 10 s on a
+     * connection without requests comes to it after eleven days, and the client connects again. */
+    H2_IDLE_FRAMES_MAX = 100000
 };
 
 struct h2_meter {

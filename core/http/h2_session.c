@@ -50,9 +50,6 @@ static int on_header(nghttp2_session *session, const nghttp2_frame *frame, const
     }
     struct h2_way *way = way_from(s, side->end);
     bool first = side->end == H2_GUEST ? !s->read : !s->final;
-    if (way->dropped) {
-        return 0;
-    }
     if (!h2_head_field(way, first ? &s->head : &way->trailers, (const char *)name, name_len,
                        (const char *)value, value_len, (flags & NGHTTP2_NV_FLAG_NO_INDEX) != 0)) {
         side->fault = "a field list far over the limit";

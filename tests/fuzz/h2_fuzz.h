@@ -126,10 +126,16 @@ static inline void fuzz_end(struct world *w)
     fuzz_check(w);
     http_relay_guest_ended(w->relay);
     world_run(w);
+    if (w->relay->guest_end == HTTP_END_FINISH &&
+        ((const struct h2_relay *)w->relay)->n_streams == 0) { /* nobody is left waiting */
+        WORLD_CHECK(w->relay->upstream_end == HTTP_END_FINISH);
+    }
     http_relay_upstream_ended(w->relay);
     world_run(w);
     fuzz_check(w);
     WORLD_CHECK(w->relay->upstream_end == HTTP_END_FINISH);
+    WORLD_CHECK(w->relay->guest_end == HTTP_END_FINISH ||
+                ((const struct h2_relay *)w->relay)->n_streams > 0);
 }
 
 #endif

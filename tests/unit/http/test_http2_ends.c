@@ -238,6 +238,23 @@ static void test_end_of_the_guest_lets_whole_requests_finish(void **state)
     world_free(w);
 }
 
+/* Clients often close without GOAWAY. */
+static void test_end_of_an_idle_guest_ends_upstream(void **state)
+{
+    (void)state;
+    struct world *w = world_new();
+    (void)guest_gets(w, "/");
+    world_run(w);
+    answer(w, 0, "204");
+    world_run(w);
+    http_relay_guest_ended(w->relay);
+    assert_int_equal(w->relay->guest_end, HTTP_END_FINISH);
+    assert_int_equal(w->relay->upstream_end, HTTP_END_FINISH);
+    world_run(w);
+    assert_int_equal(w->upstream->goaways, 1);
+    world_free(w);
+}
+
 static void test_freed_relay_tells_the_filter_of_open_exchanges(void **state)
 {
     (void)state;
@@ -263,6 +280,7 @@ int main(void)
         cmocka_unit_test(test_upstream_end_is_answered_for_it),
         cmocka_unit_test(test_upstream_reset_stays_a_reset),
         cmocka_unit_test(test_end_of_the_guest_lets_whole_requests_finish),
+        cmocka_unit_test(test_end_of_an_idle_guest_ends_upstream),
         cmocka_unit_test(test_freed_relay_tells_the_filter_of_open_exchanges),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

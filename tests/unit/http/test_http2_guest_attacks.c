@@ -484,6 +484,36 @@ static void test_hpack_bomb_is_answered_or_ends_the_connection(void **state)
     expect_calm(w);
 }
 
+static enum http_verdict forbid(struct world *w, struct http_exchange *x, struct http_head *head,
+                                struct http_answer *ret)
+{
+    (void)w;
+    (void)x;
+    (void)head;
+    *ret = (struct http_answer){.status = 403, .body = "no", .body_len = 2};
+    return HTTP_ANSWER;
+}
+
+/* Trailers of a request that was answered are still decoded, and so are still counted. */
+static void test_hpack_bomb_behind_an_answer_ends_the_connection(void **state)
+{
+    (void)state;
+    static struct block b;
+    struct world *w = world_raw_guest();
+    w->filter.request = forbid;
+    w->guest_stalls = true;
+    world_run(w);
+    put_bomb(&b, 14);
+    raw_headers(&w->from_guest, 1, &b, false);
+    memset(b.bytes, 0xbe, 10000);
+    b.len = 10000;
+    raw_headers(&w->from_guest, 1, &b, true);
+    world_run(w);
+    assert_true(logged(w, "refused 0 a field list far over the limit\n"));
+    w->guest_stalls = false;
+    expect_calm(w);
+}
+
 static void test_fields_without_end_are_cut(void **state)
 {
     (void)state;
@@ -571,6 +601,7 @@ int main(void)
         cmocka_unit_test(test_provoked_resets_end_the_connection),
         cmocka_unit_test(test_streams_above_the_limit_do_not_go_upstream),
         cmocka_unit_test(test_hpack_bomb_is_answered_or_ends_the_connection),
+        cmocka_unit_test(test_hpack_bomb_behind_an_answer_ends_the_connection),
         cmocka_unit_test(test_fields_without_end_are_cut),
         cmocka_unit_test(test_continuation_flood_ends_the_connection),
         cmocka_unit_test(test_usual_traffic_is_no_flood),
