@@ -150,8 +150,8 @@ int stream_feed(struct stream *stream, const uint8_t *data, size_t len, bool end
     }
     uint64_t upto = end ? s->arrived : held_from(s);
     r = upto > s->done ? advance(s, &feed, upto, true) : 0;
-    if (r == 0 && s->done < s->arrived) {
-        uint64_t from = s->done > s->chunk ? s->done : s->chunk;
+    uint64_t from = s->done > s->chunk ? s->done : s->chunk;
+    if (r == 0 && from < s->arrived) {
         r = byte_queue_put(&s->held, data + (from - s->chunk), (size_t)(s->arrived - from));
     }
     if (end) {

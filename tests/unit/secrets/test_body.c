@@ -282,6 +282,27 @@ static void test_no_more_is_held_back_than_a_text_takes(void **state)
     world_end(&w);
 }
 
+static void test_body_may_end_without_another_byte(void **state)
+{
+    (void)state;
+    struct world w;
+    struct secret_body *body;
+    struct byte_queue out = {.cap = OUT_MAX};
+    struct secret_report report = {0};
+    world_init(&w, LN_INJECT_BODY, "api.example.com", NULL);
+    assert_int_equal(secret_body_new(&w.scope, &w.head, &body), 0);
+    assert_int_equal(secret_body_feed(body, (const uint8_t *)"a$TOKEN", 7, false, &out, &report),
+                     0);
+    assert_int_equal(secret_body_feed(body, NULL, 0, false, &out, &report), 0);
+    assert_int_equal(out.len, 1);
+    assert_int_equal(secret_body_held(body), 6);
+    assert_int_equal(secret_body_feed(body, NULL, 0, true, &out, &report), 0);
+    assert_int_equal(out.len, 7);
+    secret_body_free(body);
+    byte_queue_free(&out);
+    world_end(&w);
+}
+
 static void test_full_output_is_told(void **state)
 {
     (void)state;
@@ -303,6 +324,7 @@ int main(void)
         cmocka_unit_test(test_violation_that_may_pass_goes_on_where_it_stopped),
         cmocka_unit_test(test_random_bodies_become_what_a_naive_reader_makes_of_them),
         cmocka_unit_test(test_no_more_is_held_back_than_a_text_takes),
+        cmocka_unit_test(test_body_may_end_without_another_byte),
         cmocka_unit_test(test_full_output_is_told),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -380,6 +380,20 @@ static void test_head_that_grows_too_large_is_refused(void **state)
     world_end(&w);
 }
 
+static void test_vault_without_secrets_changes_nothing(void **state)
+{
+    (void)state;
+    struct world w = {.vault = vault_of(NULL, 0)};
+    w.scope = scope_of(w.vault, "api.example.com");
+    head_of(&w.head, "GET", "api.example.com", "/?" HOLDER);
+    add_field(&w.head, "x", "$LUNETTE_ and a text that is longer than what the filter looks at");
+    add_basic(&w, "a:b");
+    assert_int_equal(rewrite(&w), 0);
+    assert_string_equal(w.head.path.at, "/?" HOLDER);
+    assert_basic(&w, "a:b");
+    world_end(&w);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -397,6 +411,7 @@ int main(void)
         cmocka_unit_test(test_placeholder_in_basic_credentials_for_another_host_is_a_violation),
         cmocka_unit_test(test_violation_that_may_pass_leaves_the_placeholder),
         cmocka_unit_test(test_nothing_is_put_in_where_another_secret_violates),
+        cmocka_unit_test(test_vault_without_secrets_changes_nothing),
         cmocka_unit_test(test_head_that_grows_too_large_is_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
