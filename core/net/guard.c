@@ -20,14 +20,25 @@ static bool leads_to(const ln_gateway *gw, const ln_addr *peer, const ln_addr *a
            (ln_addr_group(addr, NULL) == LN_GROUP_LOOPBACK && link_is_gateway(&gw->link, peer));
 }
 
-bool gateway_is_guarded(const ln_gateway *gw, const struct flow_key *key)
+/* A proxy on this machine may listen at all of its addresses, whichever the policy names. */
+static bool leads_to_proxy(const ln_gateway *gw, const struct flow_key *key)
 {
     const ln_proxy *proxy = &ln_policy_settings(gw->admission.policy)->proxy;
+    if (proxy->kind == LN_PROXY_NONE || proxy->endpoint.port != key->peer_port) {
+        return false;
+    }
+    ln_group group = ln_addr_group(&gw->proxy, &gw->admission.host);
+    bool here = group == LN_GROUP_HOST || group == LN_GROUP_LOOPBACK;
+    return leads_to(gw, &key->peer, &gw->proxy) ||
+           (here && ln_addr_group(&key->peer, &gw->admission.host) == LN_GROUP_HOST);
+}
+
+bool gateway_is_guarded(const ln_gateway *gw, const struct flow_key *key)
+{
     if (key->ip_protocol != IPPROTO_TCP) {
         return false;
     }
-    if (proxy->kind != LN_PROXY_NONE && proxy->endpoint.port == key->peer_port &&
-        leads_to(gw, &key->peer, &gw->proxy)) {
+    if (leads_to_proxy(gw, key)) {
         return true;
     }
     for (unsigned i = 0; i < gw->n_guarded; i++) {

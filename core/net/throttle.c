@@ -128,7 +128,7 @@ bool lane_passes(struct lane *lane, uint64_t bytes)
         return false;
     }
     if (lane_within(lane, bytes) < bytes) {
-        lane->used = lane->budget;
+        lane->used += lane_within(lane, bytes);
         gateway_drop(lane->gw, DROP_LIMIT);
         return false;
     }

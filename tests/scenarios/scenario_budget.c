@@ -157,6 +157,9 @@ static void test_a_reload_that_gives_less_ends_flows(void **state)
     guest_hear(&g);
     assert_int_equal(g.state, GUEST_RESET);
     assert_int_equal(count_budget(&w), 1);
+    ln_stats stats;
+    ln_gateway_stats(w.gw, &stats);
+    assert_int_equal(stats.bytes_out, 1400); /* what was used stays used */
     close(host);
     guest_free(&g);
     world_stop(&w);
