@@ -92,6 +92,12 @@ void tls_session_alert(struct tls_session *s, enum tls_alert alert)
 
 /* ---- handshake ---- */
 
+/* mbedtls_ssl_is_handshake_over() says so before the tickets of TLS 1.3 are written or read. */
+static bool is_over(const struct tls_session *s)
+{
+    return s->ssl.MBEDTLS_PRIVATE(state) == MBEDTLS_SSL_HANDSHAKE_OVER;
+}
+
 static enum tls_progress open_session(struct tls_session *s)
 {
     s->resumed = !s->saw_certificate;
@@ -159,7 +165,7 @@ static enum tls_progress handshake_step(struct tls_session *s)
             return TLS_GOES_ON;
         }
     }
-    return mbedtls_ssl_is_handshake_over(&s->ssl) ? open_session(s) : TLS_GOES_ON;
+    return is_over(s) ? open_session(s) : TLS_GOES_ON;
 }
 
 enum tls_progress tls_session_step(struct tls_session *s)
@@ -262,8 +268,8 @@ ssize_t tls_session_read(struct tls_session *s, void *dst, size_t len)
             continue;
         }
         /* It stops after each message that is not data, whatever is behind it. */
-        bool more = (s->in.len > 0 && s->in.len < waiting) ||
-                    !mbedtls_ssl_is_handshake_over(&s->ssl) || mbedtls_ssl_check_pending(&s->ssl);
+        bool more = (s->in.len > 0 && s->in.len < waiting) || !is_over(s) ||
+                    mbedtls_ssl_check_pending(&s->ssl);
         if (r != MBEDTLS_ERR_SSL_WANT_READ || !more) {
             return read_error(s, r, out_len);
         }
