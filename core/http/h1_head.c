@@ -455,6 +455,14 @@ static void settle_body(struct reading *r)
     }
 }
 
+/* Methods whose body some servers do not read (RFC 9110 sections 9.3.1 and 9.3.2): to them it would
+ * be the next request. They are told that there is none. */
+static bool leaves_body_unread(const struct http_text *method)
+{
+    return is_word(*method, "GET") || is_word(*method, "HEAD") || is_word(*method, "OPTIONS") ||
+           is_word(*method, "TRACE");
+}
+
 unsigned h1_read_request(struct http_head *head, struct h1_framing *framing, const uint8_t *data,
                          size_t len, const char *scheme, const char **ret_fault)
 {
@@ -469,7 +477,8 @@ unsigned h1_read_request(struct http_head *head, struct h1_framing *framing, con
         framing->expect = r.have_expect && body && !framing->http10;
         framing->upgrade = r.wants_upgrade && r.websocket && !body && !framing->http10 &&
                            is_word(head->method, "GET");
-        framing->close = framing->close || framing->http10;
+        framing->close =
+            framing->close || framing->http10 || (body && leaves_body_unread(&head->method));
     }
     if (r.status != 0) {
         *ret_fault = r.fault;

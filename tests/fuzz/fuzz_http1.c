@@ -76,9 +76,11 @@ static void play(struct rig *rig, const struct script *s)
         rig_pump(rig);
         size_t most = 2 * (HTTP_HEAD_TEXT_MAX + MESSAGE_MAX);
         const char *wrong = naive_judge(rig);
+        wrong = wrong == NULL ? naive_judge_responses(rig) : wrong;
         if (rig->relay->to_guest.len > most || rig->relay->to_upstream.len > most ||
             rig->error != 0 || wrong != NULL) {
-            fprintf(stderr, "%s\n%s\n", wrong == NULL ? "too much" : wrong, rig->up.at);
+            fprintf(stderr, "%s\n%s\n%s\n", wrong == NULL ? "too much" : wrong, rig->up.at,
+                    rig->down.at);
             abort();
         }
     }

@@ -98,6 +98,45 @@ static inline void naive_chunks(struct naive *n, bool filtered)
     }
 }
 
+/* What the fields of a head say. */
+struct naive_fields {
+    unsigned hosts, lengths, codings;
+    unsigned long long length;
+};
+
+/* The fields up to the empty line; the value of Host is appended to `host`, which may be NULL. */
+static inline struct naive_fields naive_fields(struct naive *n, struct rig_text *host)
+{
+    struct naive_fields f = {0};
+    const char *line, *value;
+    size_t len;
+    while ((line = naive_line(n, &len)) != NULL && len > 0 && n->wrong == NULL) {
+        const char *end = line + len;
+        if (naive_is(line, len, "host", &value)) {
+            f.hosts++;
+            if (host != NULL) {
+                rig_put(host, value, (size_t)(end - value));
+            }
+        } else if (naive_is(line, len, "content-length", &value)) {
+            f.lengths++;
+            for (; value < end; value++) {
+                n->wrong = isdigit((unsigned char)*value) ? n->wrong : "an odd length";
+                f.length = f.length * 10 + (unsigned)(*value - '0');
+            }
+        } else if (naive_is(line, len, "transfer-encoding", &value)) {
+            f.codings++;
+            n->wrong =
+                end == value + 7 && memcmp(value, "chunked", 7) == 0 ? n->wrong : "an odd coding";
+        } else if (line[0] == ' ' || line[0] == '\t' || memchr(line, ':', len) == NULL) {
+            n->wrong = "a line that is no field";
+        }
+    }
+    if (f.hosts > 1 || f.lengths + f.codings > 1) {
+        n->wrong = "a field of the framing twice";
+    }
+    return f;
+}
+
 /* One request with its body. Returns whether there may be another. */
 static inline bool naive_request(struct naive *n)
 {
@@ -118,30 +157,7 @@ static inline bool naive_request(struct naive *n)
     rig_put(&name, line, (size_t)(space + 1 - line));
     rig_put(&path, space + 1, (size_t)(second - space - 1));
     bool filtered = strstr(path.at, "filter") != NULL;
-    unsigned hosts = 0, lengths = 0, codings = 0;
-    unsigned long long length = 0;
-    const char *value;
-    while ((line = naive_line(n, &len)) != NULL && len > 0 && n->wrong == NULL) {
-        size_t value_len;
-        if (naive_is(line, len, "host", &value)) {
-            hosts++;
-            value_len = (size_t)(line + len - value);
-            rig_put(&name, value, value_len);
-        } else if (naive_is(line, len, "content-length", &value)) {
-            lengths++;
-            for (; value < line + len; value++) {
-                n->wrong = isdigit((unsigned char)*value) ? n->wrong : "an odd length";
-                length = length * 10 + (unsigned)(*value - '0');
-            }
-        } else if (naive_is(line, len, "transfer-encoding", &value)) {
-            codings++;
-            n->wrong = line + len == value + 7 && memcmp(value, "chunked", 7) == 0
-                           ? n->wrong
-                           : "an odd coding";
-        } else if (line[0] == ' ' || line[0] == '\t' || memchr(line, ':', len) == NULL) {
-            n->wrong = "a line that is no field";
-        }
-    }
+    struct naive_fields f = naive_fields(n, &name);
     rig_puts(&name, " ");
     rig_puts(&name, path.at);
     rig_puts(&name, "]");
@@ -153,16 +169,13 @@ static inline bool naive_request(struct naive *n)
     }
     free(path.at);
     free(name.at);
-    if (hosts > 1 || lengths + codings > 1) {
-        n->wrong = "a field of the framing twice";
-    }
     if (n->wrong != NULL || n->partial) {
         return false;
     }
-    if (codings == 1) {
+    if (f.codings == 1) {
         naive_chunks(n, filtered);
     } else {
-        naive_bytes(n, length, filtered);
+        naive_bytes(n, f.length, filtered);
     }
     return n->wrong == NULL && !n->partial && n->at < n->end;
 }
@@ -184,6 +197,59 @@ static inline const char *naive_judge(const struct rig *rig)
         n.wrong = "bytes of a body that the filter did not see";
     }
     free(n.filtered.at);
+    return n.wrong;
+}
+
+/* One response to a request of that method. Returns whether there may be another. */
+static inline bool naive_response(struct naive *n, bool to_head, bool *ret_final)
+{
+    size_t len;
+    const char *line = naive_line(n, &len);
+    if (line == NULL) {
+        return false;
+    }
+    if (len < 13 || memcmp(line, "HTTP/1.1 ", 9) != 0 || line[12] != ' ' || line[9] < '1') {
+        n->wrong = "a status line that is not plain";
+        return false;
+    }
+    unsigned status = (unsigned)((line[9] - '0') * 100 + (line[10] - '0') * 10 + line[11] - '0');
+    struct naive_fields f = naive_fields(n, NULL);
+    *ret_final = status >= 200 || status == 101;
+    if (n->partial || n->wrong != NULL || status == 101) {
+        n->at = status == 101 ? n->end : n->at;
+    } else if (status < 200 || status == 204 || status == 304 || to_head) {
+        n->wrong = (status < 200 || status == 204) && f.lengths + f.codings > 0
+                       ? "a length where there is no body"
+                       : NULL;
+    } else if (f.codings == 1) {
+        naive_chunks(n, false);
+    } else if (f.lengths == 1) {
+        naive_bytes(n, f.length, false);
+    } else {
+        n->at = n->end;
+    }
+    return n->wrong == NULL && !n->partial && n->at < n->end;
+}
+
+/* Reads what the guest got. Returns NULL when it is one final response to each request at most; or
+ * what is wrong with it. */
+static inline const char *naive_judge_responses(const struct rig *rig)
+{
+    struct naive n = {.at = rig->down.at, .end = rig->down.at + rig->down.len};
+    const char *judged = rig->log.at;
+    bool final = true;
+    bool to_head = false;
+    unsigned refused = 1;
+    do {
+        if (final) {
+            judged = judged == NULL ? NULL : strchr(judged, '[');
+            to_head = judged != NULL && strncmp(judged, "[HEAD ", 6) == 0;
+            if (judged == NULL && refused-- == 0) {
+                return "an answer to nothing";
+            }
+            judged = judged == NULL ? NULL : strstr(judged, "]");
+        }
+    } while (n.at < n.end && naive_response(&n, to_head, &final));
     return n.wrong;
 }
 

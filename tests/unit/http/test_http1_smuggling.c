@@ -637,7 +637,9 @@ static void test_unusual_spellings_become_usual(void **state)
     assert_sent(POST "Content-Length: \t0 \r\n\r\n", POST "Content-Length: 0\r\n\r\n");
     assert_sent("\r\n" GET "\r\n", GET "\r\n");
     assert_sent("GET / HTTP/1.0\r\n\r\n", "GET / HTTP/1.0\r\nConnection: close\r\n\r\n");
-    assert_sent(GET "Content-Length: 5\r\n\r\nhello", GET "Content-Length: 5\r\n\r\nhello");
+    /* Upstream may not read it: there is no request behind. */
+    assert_sent(GET "Content-Length: 5\r\n\r\nhello" GET "\r\n",
+                GET "Content-Length: 5\r\nConnection: close\r\n\r\nhello");
     assert_sent(GET "XTransfer-Encoding: chunked\r\nContent-Length-X: 7\r\n\r\n",
                 GET "XTransfer-Encoding: chunked\r\nContent-Length-X: 7\r\n\r\n");
     assert_sent("M-SEARCH / HTTP/1.1\r\nHost: a.example.\r\n\r\n",
