@@ -146,6 +146,11 @@ int hide_cover(struct hide *hide, const char *path)
     return realpath(path, absolute) == NULL ? -errno : paths_add(&hide->covered, absolute);
 }
 
+bool hide_covers(const struct hide *hide, const char *path)
+{
+    return paths_cover(&hide->covered, path);
+}
+
 /* Adds `path` when it is a socket that can be found from here: a name may be one of another mount
  * namespace. */
 static int add_socket(struct hide *hide, const char *path)

@@ -28,6 +28,8 @@ struct hide {
 int hide_show(struct hide *hide, const char *path);
 /* A file or directory to hide. Returns 0; -ENOENT or the like when it cannot be found; -ENOMEM. */
 int hide_cover(struct hide *hide, const char *path);
+/* Whether that was said of `path`, or of a directory that it is in; `path` is real. */
+bool hide_covers(const struct hide *hide, const char *path);
 /* Lists the UNIX sockets of this network namespace, and those that the environment names. Returns 0
  * or -errno. */
 int hide_collect(struct hide *hide);

@@ -17,12 +17,12 @@
 
 #include "cli/command.h"
 #include "cli/confine.h"
+#include "cli/hide_sources.h"
 #include "cli/isolation.h"
 #include "cli/session.h"
 #include "cli/terminal.h"
 #include "cli/transport_tap.h"
 #include "luabind/file.h"
-#include "net/ca_store.h"
 #include "net/gateway.h"
 
 struct run {
@@ -93,33 +93,6 @@ static int parse(struct run *run, char **argv)
 
 /* ---- the gateway ---- */
 
-/* The directory of the interception CA. It is CMD's neither to read nor to make: what lies there,
- * other sandboxes are told to trust. */
-static int hide_ca(struct guest *guest)
-{
-    struct ca_store store;
-    return ca_store_find(NULL, &store, NULL) < 0 ? 0 : guest_cover(guest, store.dir);
-}
-
-/* Hides where the policy's secrets come from, and the key of what the guest is to trust. */
-static int hide_secrets(struct guest *guest, const ln_settings *settings)
-{
-    int r = hide_ca(guest);
-    if (r == 0 && settings->tls.ca_key != NULL) {
-        r = guest_cover(guest, settings->tls.ca_key);
-    }
-    for (size_t i = 0; i < settings->n_secrets && r == 0; i++) {
-        const ln_secret *secret = &settings->secrets[i];
-        r = guest_unset(guest, secret->env);
-        if (r == 0 && secret->from == LN_SECRET_FROM_FILE) {
-            r = guest_cover(guest, secret->source);
-        } else if (r == 0 && secret->from == LN_SECRET_FROM_ENV) {
-            r = guest_unset(guest, secret->source);
-        }
-    }
-    return r;
-}
-
 struct introduction {
     struct guest *guest;
     int failure; /* -errno of the first */
@@ -166,7 +139,7 @@ static int make_gateway(struct run *run)
     }
     const ln_settings *settings = ln_policy_settings(policy);
     if (session_failed(run->hiding, "hide the policy's modules") < 0 ||
-        session_failed(hide_secrets(&run->guest, settings), "hide secrets") < 0 ||
+        session_failed(hide_sources(&run->guest, &run->hide, settings), "hide secrets") < 0 ||
         session_failed(introduce(run), "introduce CMD to its network") < 0 ||
         session_failed(guest_search(&run->guest, settings), "set the guest's resolver up") < 0) {
         status = EXIT_LUNETTE_FAILED;
