@@ -552,11 +552,12 @@
 --- A variable of lunette's environment.
 ---@field from_env? string
 ---
---- A file with nothing else in it; a newline at its end is not part of it.
+--- A file with nothing else in it; a newline at its end is not part of it. `lunette run` hides it from CMD, and the
+--- directory that it is in where there are only secrets in that: keep it there if it is replaced at times.
 ---@field from_file? string
 ---
 --- A command whose output it is, likewise: `sh -c` runs it with lunette's environment, for up to 10 s. It ends with
---- status 0 and prints up to 8 KiB.
+--- status 0 and prints up to 8 KiB. What it reads itself is not hidden from CMD: `--hide` does that.
 ---@field command? string
 ---
 --- Read the file or run the command again after so many seconds. What it was before stays until that has succeeded.

@@ -674,6 +674,25 @@ test_sources_of_secrets_are_hidden() {
   equal "$(cat token)" value-of-file
   [ -s data/lunette/ca-key.pem ] || fail "the CA's key was moved"
 }
+test_a_secret_that_is_replaced_stays_hidden() {
+  with_secrets
+  mkdir own && echo value-before >own/token
+  sed -i 's|from_file = "token"|from_file = "own/token", refresh_s = 1|' p.lua
+  run sh -c 'until [ -e go ]; do sleep 0.05; done; cat own/token own/next' >out 2>&1 &
+  eventually pgrep -u "$uid" -x -f "sh -c until .*" >/dev/null
+  sleep 0.3
+  echo value-after >own/next && mv own/next own/token && touch go
+  wait
+  ! grep value out || fail "$(cat out)"
+  grep -q 'Permission denied' out || fail "$(cat out)"
+  # In a directory with other things it could not be hidden; then it starts nothing.
+  touch own/other
+  status 125 run touch started 2>err
+  grep -q 'secrets\[1\].from_file: when own/token is replaced, CMD could read it' err || fail "$(cat err)"
+  [ ! -e started ] || fail "CMD ran"
+  options=(--hide own)
+  refused "EACCES ENOENT" read own/token
+}
 # All that CMD can get at, and all that lunette writes: no value is in it.
 test_no_value_is_anywhere() {
   with_secrets
