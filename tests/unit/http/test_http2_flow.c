@@ -175,6 +175,38 @@ static void test_stalled_upload_holds_no_other_back(void **state)
     world_free(w);
 }
 
+/* Where the connection is what is narrow, each stream gets its share, whatever came first and
+ * whatever priority a client names. */
+static void test_streams_take_turns(void **state)
+{
+    (void)state;
+    struct world *w = world_new();
+    w->upstream->serve = serve_medium;
+    w->guest->holds = true;
+    nghttp2_nv urgent[] = {NV("priority", "u=0")};
+    struct peer_stream *s[4];
+    for (int i = 0; i < 4; i++) {
+        s[i] = guest_asks(w, "GET", "/", urgent, i == 0, false);
+    }
+    world_run(w);
+    for (int i = 0; i < 4; i++) {
+        assert_in_range(s[i]->got, 1, 65535 / 2);
+    }
+    world_free(w);
+
+    w = world_new();
+    w->upstream->holds = true;
+    for (int i = 0; i < 4; i++) {
+        s[i] = guest_asks(w, "POST", "/", NULL, 0, true);
+        send_pattern(w->guest, s[i], MEDIUM, 1);
+    }
+    world_run(w);
+    for (int i = 0; i < 4; i++) {
+        assert_in_range(w->upstream->streams[i].got, 1, 65535 / 2);
+    }
+    world_free(w);
+}
+
 /* Streams that read fast get larger windows, all together not more than there is to spare. */
 static void test_windows_grow_within_what_is_spare(void **state)
 {
@@ -278,6 +310,7 @@ int main(void)
         cmocka_unit_test(test_large_bodies_pass_through_small_windows),
         cmocka_unit_test(test_stalled_streams_hold_no_other_back),
         cmocka_unit_test(test_stalled_upload_holds_no_other_back),
+        cmocka_unit_test(test_streams_take_turns),
         cmocka_unit_test(test_windows_grow_within_what_is_spare),
         cmocka_unit_test(test_queue_of_a_guest_that_does_not_read_is_bounded),
         cmocka_unit_test(test_growing_filter_is_bounded),
