@@ -10,8 +10,8 @@
  * while the receiver is faster than it, out of what the connection has to spare.
  *
  * nghttp2 calls back while it reads or writes one session. Callbacks submit frames to either
- * session, and never read or write one: that is what h2_pump() is for, at the end of every call of
- * the relay. Streams are freed there too. */
+ * session, and never read or write one: that is what pump() of h2.c is for, at the end of every
+ * call of the relay. Streams are freed there too. */
 #ifndef LN_HTTP_H2_INTERNAL_H
 #define LN_HTTP_H2_INTERNAL_H
 
@@ -149,7 +149,8 @@ void h2_way_filter(struct h2_way *way);
 void h2_way_wake(struct h2_way *way);
 /* Forgets what waits, and what still comes. */
 void h2_way_drop(struct h2_way *way);
-/* Where DATA frames come from. */
+/* Where DATA frames come from: nghttp2 asks how much there is, and then has h2_way_send() move the
+ * frame into the queue of its side. */
 nghttp2_data_provider h2_way_provider(struct h2_way *way);
 int h2_way_send(nghttp2_session *session, nghttp2_frame *frame, const uint8_t *head, size_t len,
                 nghttp2_data_source *source, void *user);

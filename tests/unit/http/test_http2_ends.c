@@ -98,6 +98,23 @@ static void test_early_response_is_delivered_before_its_reset(void **state)
     world_free(w);
 }
 
+/* The same when the response was there long before. */
+static void test_reset_behind_a_response_ends_the_request(void **state)
+{
+    (void)state;
+    struct world *w = world_new();
+    struct peer_stream *s = guest_asks(w, "POST", "/", NULL, 0, true);
+    world_run(w);
+    answer(w, 0, "413");
+    world_run(w);
+    assert_true(s->ended && !s->closed);
+    reset(w->upstream, &w->upstream->streams[0], NGHTTP2_NO_ERROR);
+    world_run(w);
+    assert_true(s->closed && s->code == NGHTTP2_NO_ERROR);
+    assert_true(logged(w, "done 1 413 0 0 -\n"));
+    world_free(w);
+}
+
 /* The rest of the request still goes up when upstream answered early but takes it. */
 static void test_request_goes_on_behind_an_early_response(void **state)
 {
@@ -205,6 +222,28 @@ static void test_upstream_end_is_answered_for_it(void **state)
     world_free(w);
 }
 
+/* Upstream leaves when one response is whole, one request waits, and one is open both ways. */
+static void test_requests_that_wait_are_refused_when_upstream_ends(void **state)
+{
+    (void)state;
+    struct world *w = world_new();
+    nghttp2_settings_entry one = {NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS, 1};
+    assert_int_equal(nghttp2_submit_settings(w->upstream->session, 0, &one, 1), 0);
+    world_run(w);
+    struct peer_stream *early = guest_asks(w, "POST", "/", NULL, 0, true);
+    struct peer_stream *waits = guest_gets(w, "/");
+    world_run(w);
+    answer(w, 0, "413");
+    world_run(w);
+    assert_true(early->ended && !early->closed);
+    http_relay_upstream_ended(w->relay);
+    world_run(w);
+    assert_true(early->closed && early->code == NGHTTP2_NO_ERROR);
+    assert_true(waits->closed && waits->code == NGHTTP2_REFUSED_STREAM);
+    assert_int_equal(w->relay->guest_end, HTTP_END_FINISH);
+    world_free(w);
+}
+
 static void test_upstream_reset_stays_a_reset(void **state)
 {
     (void)state;
@@ -273,11 +312,13 @@ int main(void)
         cmocka_unit_test(test_upstream_reset_goes_down_with_its_code),
         cmocka_unit_test(test_reset_in_the_middle_of_a_response_goes_down),
         cmocka_unit_test(test_early_response_is_delivered_before_its_reset),
+        cmocka_unit_test(test_reset_behind_a_response_ends_the_request),
         cmocka_unit_test(test_request_goes_on_behind_an_early_response),
         cmocka_unit_test(test_goaway_of_upstream_is_relayed),
         cmocka_unit_test(test_goaway_refuses_requests_that_wait),
         cmocka_unit_test(test_goaway_of_the_guest_is_relayed),
         cmocka_unit_test(test_upstream_end_is_answered_for_it),
+        cmocka_unit_test(test_requests_that_wait_are_refused_when_upstream_ends),
         cmocka_unit_test(test_upstream_reset_stays_a_reset),
         cmocka_unit_test(test_end_of_the_guest_lets_whole_requests_finish),
         cmocka_unit_test(test_end_of_an_idle_guest_ends_upstream),

@@ -97,6 +97,26 @@ static void test_answer_that_closes_says_goaway(void **state)
     world_free(w);
 }
 
+/* ... and what the guest had already sent behind it is not relayed. */
+static void test_requests_behind_goaway_do_not_go_upstream(void **state)
+{
+    (void)state;
+    struct world *w = world_raw_guest();
+    w->filter.request = close_it;
+    static struct block b;
+    for (uint32_t id = 1; id < 9; id += 2) {
+        block_request(&b, "GET", "/");
+        raw_headers(&w->from_guest, id, &b, true);
+    }
+    world_run(w);
+    assert_int_equal(w->n_requests, 1);
+    assert_int_equal(w->seen->goaway, NGHTTP2_NO_ERROR);
+    assert_int_equal(w->seen->data[1], 2);
+    assert_int_equal(w->upstream->streams[0].id, 0);
+    assert_int_equal(w->relay->guest_end, HTTP_END_FINISH);
+    world_free(w);
+}
+
 static enum http_verdict reset_it(struct world *w, struct http_exchange *x, struct http_head *head,
                                   struct http_answer *ret)
 {
@@ -360,6 +380,64 @@ static void test_response_can_be_replaced(void **state)
     world_free(w);
 }
 
+static enum http_verdict reset_response(struct world *w, struct http_exchange *x,
+                                        struct http_head *head, struct http_answer *ret)
+{
+    (void)w;
+    (void)x;
+    (void)head;
+    (void)ret;
+    return HTTP_RESET;
+}
+
+static enum http_verdict reset_body(struct world *w, struct http_exchange *x, const uint8_t *data,
+                                    size_t len, bool end, struct byte_queue *out)
+{
+    (void)w;
+    (void)x;
+    (void)data;
+    (void)len;
+    (void)end;
+    (void)out;
+    return HTTP_RESET;
+}
+
+static void test_response_can_be_reset(void **state)
+{
+    (void)state;
+    for (int body = 0; body < 2; body++) {
+        struct world *w = world_new();
+        w->upstream->serve = serve_echo;
+        w->filter.response = body ? want_response_body : reset_response;
+        w->filter.response_body = reset_body;
+        struct peer_stream *s = guest_asks(w, "POST", "/", NULL, 0, true);
+        peer_send(w->guest, s, "12345678", 8, true);
+        world_run(w);
+        assert_true(s->closed && !s->ended && s->code == NGHTTP2_CANCEL);
+        assert_int_equal(s->got, 0);
+        assert_true(logged(w, "reset by the filter\n"));
+        world_free(w);
+    }
+}
+
+/* An answer cannot take the place of a response that has begun. */
+static void test_answer_behind_a_response_head_resets(void **state)
+{
+    (void)state;
+    struct world *w = world_new();
+    w->filter.request = want_request_body;
+    w->filter.request_body = swap_request;
+    struct peer_stream *s = guest_asks(w, "POST", "/", NULL, 0, true);
+    world_run(w);
+    upstream_answers(w->upstream, &w->upstream->streams[0], "200", NULL, 0, true);
+    world_run(w);
+    peer_send(w->guest, s, "bad!", 4, false);
+    world_run(w);
+    assert_true(s->closed && !s->ended && s->code == NGHTTP2_INTERNAL_ERROR);
+    assert_true(w->upstream->streams[0].closed && w->upstream->streams[0].got == 0);
+    world_free(w);
+}
+
 static void test_without_upstream_every_request_is_answered(void **state)
 {
     (void)state;
@@ -384,6 +462,7 @@ int main(void)
         cmocka_unit_test(test_answer_is_of_its_stream_only),
         cmocka_unit_test(test_answer_before_the_request_is_whole_ends_it),
         cmocka_unit_test(test_answer_that_closes_says_goaway),
+        cmocka_unit_test(test_requests_behind_goaway_do_not_go_upstream),
         cmocka_unit_test(test_reset_is_of_its_stream_only),
         cmocka_unit_test(test_changed_fields_are_never_indexed),
         cmocka_unit_test(test_filtered_request_body_loses_its_length),
@@ -392,6 +471,8 @@ int main(void)
         cmocka_unit_test(test_answer_in_the_middle_of_a_body_resets_upstream),
         cmocka_unit_test(test_bad_trailers_never_arrive),
         cmocka_unit_test(test_response_can_be_replaced),
+        cmocka_unit_test(test_response_can_be_reset),
+        cmocka_unit_test(test_answer_behind_a_response_head_resets),
         cmocka_unit_test(test_without_upstream_every_request_is_answered),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -297,6 +297,49 @@ static void test_heads_do_not_pile_up_when_the_guest_does_not_read(void **state)
     world_free(w);
 }
 
+/* 56 KB of fields as they are, in four frames. */
+static void put_large_head(struct byte_queue *to, uint32_t id)
+{
+    block.len = 0;
+    block_put(&block, ":status", "200");
+    for (int i = 0; i < 14; i++) {
+        static const uint8_t field[] = {0, 1, 'a', 0x7f, 0xa1, 0x1e};
+        memcpy(block.bytes + block.len, field, sizeof(field));
+        memset(block.bytes + block.len + sizeof(field), 'x', 4000);
+        block.len += sizeof(field) + 4000;
+    }
+    for (size_t at = 0; at < block.len; at += 16384) {
+        bool last = at + 16384 >= block.len;
+        raw_frame(to, at == 0 ? NGHTTP2_HEADERS : NGHTTP2_CONTINUATION,
+                  (uint8_t)((at == 0 ? NGHTTP2_FLAG_END_STREAM : 0) |
+                            (last ? NGHTTP2_FLAG_END_HEADERS : 0)),
+                  id, block.bytes + at, last ? block.len - at : 16384);
+    }
+}
+
+static void test_upstream_is_not_read_while_its_heads_cannot_be_sent(void **state)
+{
+    (void)state;
+    struct world *w = world_raw_upstream("GET");
+    for (int i = 1; i < STREAMS; i++) {
+        (void)guest_gets(w, "/");
+    }
+    world_run(w);
+    w->guest_stalls = true;
+    for (uint32_t id = 1; id < 2 * STREAMS; id += 2) {
+        put_large_head(&w->from_upstream, id);
+    }
+    world_run(w);
+    assert_true(w->from_upstream.len > 4 << 20); /* it was not taken */
+    assert_true(inside(w)->side[H2_GUEST].memory.used <= H2_UNSENT_MAX + 2 * HEAD_BYTES);
+    w->guest_stalls = false;
+    w->quiet = true; /* which is what is not kept */
+    world_run(w);
+    assert_int_equal(w->from_upstream.len, 0);
+    assert_int_equal(w->n_done, STREAMS);
+    world_free(w);
+}
+
 /* Upstream that says nothing about streams it was told are given up. */
 static void test_late_frames_of_closed_streams_are_ignored(void **state)
 {
@@ -328,6 +371,7 @@ int main(void)
         cmocka_unit_test(test_floods_become_502),
         cmocka_unit_test(test_data_beyond_the_window_resets_the_stream),
         cmocka_unit_test(test_heads_do_not_pile_up_when_the_guest_does_not_read),
+        cmocka_unit_test(test_upstream_is_not_read_while_its_heads_cannot_be_sent),
         cmocka_unit_test(test_late_frames_of_closed_streams_are_ignored),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
