@@ -200,11 +200,17 @@ static bool is_special(uint8_t c)
     return c == '%' || c == '\\' || c == '\r' || c == '\n';
 }
 
+static bool is_break(uint8_t c)
+{
+    return c == '\r' || c == '\n';
+}
+
 /* Whether an escape for `c`, or a line break, may be part of a text: it begins one, or what stands
  * in front of it does, as far as a single byte can tell. */
 static bool may_be_part(const struct automaton *a, int c, const uint8_t *data, size_t at)
 {
-    while (at > 0 && (data[at - 1] == '\r' || data[at - 1] == '\n')) {
+    /* Of a text that was begun, more than CR and LF leave nothing (secrets/readings.c). */
+    for (unsigned n = 0; n < 2 && at > 0 && is_break(data[at - 1]); n++) {
         at--;
     }
     bool behind = at > 0 && a->window_bytes[data[at - 1]];
@@ -307,9 +313,16 @@ static bool is_pair(const struct automaton *a, const uint8_t *two)
     return false;
 }
 
-/* Where in data[from .. to) a special byte, or the first two of a text, stand first; `to`: nowhere.
- * data[to] can be read where a text's two bytes are told apart. */
-static size_t find_stop(const struct automaton *a, const uint8_t *data, size_t from, size_t to)
+/* Whether the filter has to stop at one of the bytes that find_stop() looks for. */
+static bool is_stop(const struct automaton *a, const uint8_t *data, size_t at, size_t len)
+{
+    return (is_special(data[at]) && matters(a, data, at, len)) || is_pair(a, data + at);
+}
+
+/* Where in data[from .. to) a special byte that matters, or the first two bytes of a text, stand
+ * first; `to`: nowhere. With pairs, data[to] is there. */
+static size_t find_stop(const struct automaton *a, const uint8_t *data, size_t from, size_t to,
+                        size_t len)
 {
     bytes16 first[PAIRS_MAX], second[PAIRS_MAX];
     uint32_t n = a->n_pairs;
@@ -325,12 +338,14 @@ static size_t find_stop(const struct automaton *a, const uint8_t *data, size_t f
         for (uint32_t i = 0; i < n; i++) {
             found |= (bytes16)((at == first[i]) & (next == second[i]));
         }
-        size_t where = first_set(found);
-        if (where < sizeof(found)) {
-            return from + where;
+        for (size_t i = first_set(found); i < sizeof(found); i = first_set(found)) {
+            if (is_stop(a, data, from + i, len)) {
+                return from + i;
+            }
+            found[i] = 0;
         }
     }
-    while (from < to && !is_special(data[from]) && !is_pair(a, data + from)) {
+    while (from < to && !is_stop(a, data, from, len)) {
         from++;
     }
     return from;
@@ -339,11 +354,8 @@ static size_t find_stop(const struct automaton *a, const uint8_t *data, size_t f
 /* Texts that begin with few different pairs of bytes: these are looked for. */
 static size_t skip_to_pair(const struct automaton *a, const uint8_t *data, size_t len)
 {
-    size_t to = len - 1; /* the last byte may be the first of a pair */
-    size_t at = find_stop(a, data, 0, to);
-    while (at < to && !is_pair(a, data + at) && !matters(a, data, at, len)) {
-        at = find_stop(a, data, at + 1, to);
-    }
+    /* The last byte may be the first of a pair. */
+    size_t at = find_stop(a, data, 0, len - 1, len);
     /* In front of an escape there may be one byte of a text. */
     return at > 0 && is_special(data[at]) ? at - 1 : at;
 }
@@ -352,12 +364,7 @@ static size_t skip_to_pair(const struct automaton *a, const uint8_t *data, size_
  * the end of these. */
 static size_t find_clear(const struct automaton *a, const uint8_t *data, size_t from, size_t len)
 {
-    size_t to = len - from < STRIP ? len : from + STRIP;
-    size_t at = find_stop(a, data, from, to);
-    while (at < to && !matters(a, data, at, len)) {
-        at = find_stop(a, data, at + 1, to);
-    }
-    return at;
+    return find_stop(a, data, from, len - from < STRIP ? len : from + STRIP, len);
 }
 
 size_t automaton_skip(const struct automaton *automaton, const uint8_t *data, size_t len)
