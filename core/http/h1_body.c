@@ -1,7 +1,6 @@
 /* Bodies, either way: around the filter with one copy, or through it; and the steps that a side
  * goes through. */
 #include <errno.h>
-#include <stdio.h>
 #include <string.h>
 
 #include "http/h1_internal.h"
@@ -74,9 +73,15 @@ static void put(struct h1_relay *r, struct h1_side *side, const void *data, size
 
 static void put_chunk_size(struct h1_relay *r, struct h1_side *side, uint64_t size)
 {
-    char line[24];
-    int len = snprintf(line, sizeof(line), "%llx\r\n", (unsigned long long)size);
-    put(r, side, line, (size_t)len);
+    char line[18];
+    size_t at = sizeof(line);
+    line[--at] = '\n';
+    line[--at] = '\r';
+    do {
+        line[--at] = "0123456789abcdef"[size & 15];
+        size >>= 4;
+    } while (size > 0);
+    put(r, side, line + at, sizeof(line) - at);
 }
 
 /* Moves what the filter made into the queue. Returns whether it is all there. */
