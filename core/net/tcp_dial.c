@@ -28,14 +28,24 @@ void tcp_hang_up(struct tcp_flow *f, bool reset)
 
 /* ---- through a proxy ---- */
 
-/* The name that a proxy is to resolve: the one shown, or the only one that the address is pinned
- * to. NULL: it is not certain. */
+/* The name that a proxy is to resolve: only where a rule by name decided, for what a name leads to
+ * there is not the address that was judged. It is the one shown, the rule's own, or the only one
+ * that the address is pinned to. NULL: it is not certain. */
 static const char *name_for_proxy(const struct tcp_flow *f)
 {
     const char *names[2];
     const struct admission *admission = &f->gw->admission;
+    uint32_t decider = f->flow.decision.rule;
+    const ln_rule *rule = decider == 0 ? NULL : ln_policy_rule(admission->policy, decider);
+    if (rule == NULL ||
+        (rule->destination.kind != LN_DEST_DOMAIN && rule->destination.kind != LN_DEST_SUFFIX)) {
+        return NULL;
+    }
     if (f->flow.name != NULL) {
         return f->flow.name;
+    }
+    if (rule->destination.kind == LN_DEST_DOMAIN) {
+        return rule->destination.name;
     }
     return ln_pins_names(admission->pins, &f->flow.key.peer, f->gw->loop.now_ns, names, 2) == 1
                ? names[0]

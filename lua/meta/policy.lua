@@ -490,8 +490,8 @@
 --- # upstream_proxy
 ---
 --- All TCP connections of the guest that are allowed reach the network through this proxy, by SOCKS5 or HTTP CONNECT:
---- `"socks5://HOST:PORT"`, `"http://USER:PASSWORD@HOST:PORT"`, percent-encoded where need be; or a table with `url`. The
---- policy judges the real destination, before. Not through the proxy go DNS, UDP, ICMP, published ports, and the
+--- `"socks5://HOST:PORT"`, `"http://USER:PASSWORD@HOST:PORT"`, percent-encoded where need be; or a table with `url`. A
+--- host name is resolved when the policy is loaded. The policy judges the real destination, before. Not through the proxy go DNS, UDP, ICMP, published ports, and the
 --- gateway's own address, which stands for the host's loopback. The proxy itself is not for the guest to reach. What a
 --- flow ends with when the proxy is at fault: `proxy` (it cannot be reached), `proxy_auth`, `proxy_protocol`.
 ---
@@ -501,9 +501,10 @@
 ---@class lunette.UpstreamProxy
 ---@field url string
 ---
---- "local": the proxy is given the address that the guest connects to. "remote": it is given the name that the client
---- showed before, or the only one that the guest resolved to the address, and looks that up itself; where there is
---- no such name, the address. What the name leads to there, rebind protection does not see. Default: "local".
+--- "local": the proxy is given the address that the guest connects to. "remote": where a rule by name allows the flow,
+--- the proxy is given that name and looks it up itself: the one that the client showed, the rule's, or the only one that
+--- the guest resolved to the address. Where a rule by address does, or it is not certain which name, it is given the
+--- address, for that is what was judged. Default: "local".
 ---
 --- ```lua
 --- return { policy = "public-only", upstream_proxy = { url = "http://proxy.example:3128", resolve = "remote" } }

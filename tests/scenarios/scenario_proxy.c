@@ -97,29 +97,54 @@ static void test_no_rule_opens_the_proxy_itself_nor_loopback(void **state)
     close(service);
 }
 
-static void test_connect_passes_the_only_name_and_credentials(void **state)
+/* What the proxy is asked to connect to for a guest's connection to 192.0.2.1:PORT. */
+static void expect_target(struct world *w, int listener, uint16_t port, const char *wanted)
+{
+    struct guest g = guest_connect(w, "192.0.2.1", port);
+    int proxy = host_accept(listener);
+    EXPECT(proxy, "CONNECT ");
+    host_expect(proxy, wanted, strlen(wanted));
+    EXPECT(proxy, " HTTP/1.1\r\n");
+    close(proxy);
+    guest_free(&g);
+}
+
+static void test_name_is_passed_where_a_rule_by_name_makes_it_certain(void **state)
 {
     struct world w = {0};
     uint16_t port;
     int listener = host_listen(&port, 8);
     (void)state;
-    world_start(&w, POLICY("allow@192.0.2.0/24:tcp", "upstream_proxy.resolve=remote",
-                           setting("upstream_proxy.url=http://us%65r:pass@", port)));
+    world_start(&w, POLICY("allow@a.test:tcp:1", "allow@.test:tcp:2", "allow@192.0.2.0/24:tcp:3",
+                           "upstream_proxy.resolve=remote",
+                           setting("upstream_proxy.url=http://", port)));
     world_pin(&w, "a.test", "192.0.2.1");
+    expect_target(&w, listener, 1, "a.test:1");
+    expect_target(&w, listener, 2, "a.test:2");
+    expect_target(&w, listener, 3, "192.0.2.1:3"); /* the name may lead elsewhere there */
+    world_pin(&w, "b.test", "192.0.2.1");
+    expect_target(&w, listener, 1, "a.test:1");
+    expect_target(&w, listener, 2, "192.0.2.1:2"); /* which of the two is not known */
+    world_stop(&w);
+    close(listener);
+}
+
+static void test_credentials_are_given(void **state)
+{
+    struct world w = {0};
+    uint16_t port;
+    int listener = host_listen(&port, 8);
+    (void)state;
+    world_start(
+        &w, POLICY("allow@192.0.2.0/24:tcp", setting("upstream_proxy=http://us%65r:pass@", port)));
     struct guest g = guest_connect(&w, "192.0.2.1", 443);
     int proxy = host_accept(listener);
-    EXPECT(proxy, "CONNECT a.test:443 HTTP/1.1\r\nHost: a.test:443\r\n"
+    EXPECT(proxy, "CONNECT 192.0.2.1:443 HTTP/1.1\r\nHost: 192.0.2.1:443\r\n"
                   "Proxy-Authorization: Basic dXNlcjpwYXNz\r\n\r\n");
     SEND(proxy, "HTTP/1.1 200 OK\r\n\r\n");
     settle(&w);
     guest_hear(&g);
     assert_int_equal(g.state, GUEST_OPEN);
-    world_pin(&w, "b.test", "192.0.2.1"); /* which of the two is not known */
-    struct guest h = guest_connect(&w, "192.0.2.1", 444);
-    int second = host_accept(listener);
-    EXPECT(second, "CONNECT 192.0.2.1:444 HTTP/1.1\r\n");
-    close(second);
-    guest_free(&h);
     end(&w, &g, proxy, listener);
 }
 
@@ -269,7 +294,8 @@ int main(void)
         cmocka_unit_test(test_socks_carries_what_the_server_says_first),
         cmocka_unit_test(test_policy_judges_the_destination_before),
         cmocka_unit_test(test_no_rule_opens_the_proxy_itself_nor_loopback),
-        cmocka_unit_test(test_connect_passes_the_only_name_and_credentials),
+        cmocka_unit_test(test_name_is_passed_where_a_rule_by_name_makes_it_certain),
+        cmocka_unit_test(test_credentials_are_given),
         cmocka_unit_test(test_name_shown_is_passed_on),
         cmocka_unit_test(test_refusals_of_the_proxy),
         cmocka_unit_test(test_socks_refusal_is_a_reset),

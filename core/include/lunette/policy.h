@@ -313,7 +313,7 @@ typedef struct ln_proxy {
     ln_proxy_kind kind; /* LN_PROXY_NONE: they go by themselves */
     ln_endpoint endpoint;
     const char *user, *password; /* both or neither (NULL); wiped when the policy is freed */
-    bool resolve_remotely; /* a name is passed on where it is certain which; else addresses only */
+    bool resolve_remotely; /* a name is passed on where a rule by name makes it certain which */
 } ln_proxy;
 
 typedef struct ln_settings {
