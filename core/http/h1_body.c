@@ -260,8 +260,8 @@ static void judge_trailers(struct h1_relay *r, struct h1_side *side)
 static bool trailers_step(struct h1_relay *r, struct h1_side *side, const uint8_t *data, size_t len,
                           size_t *ret_used)
 {
-    const uint8_t *section;
-    size_t section_len;
+    const uint8_t *section = NULL;
+    size_t section_len = 0;
     const char *fault;
     if (len == 0) {
         return false;
