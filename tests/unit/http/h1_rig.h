@@ -92,7 +92,6 @@ static inline enum http_verdict rig_request(void *user, struct http_exchange *x,
         (void)http_head_add(head, "X-Added", 7, "yes", 3);
         (void)http_head_add(head, "Transfer-Encoding", 17, "chunked", 7);
         (void)http_head_add(head, "Content-Length", 14, "7", 1);
-        (void)http_head_set_method(head, "GET", 3);
         http_head_remove(head, "X-Removed");
     }
     if (rig_path_has(head, "deny")) {
@@ -106,6 +105,7 @@ static inline enum http_verdict rig_request(void *user, struct http_exchange *x,
         return HTTP_RESET;
     }
     rig_name(&rig->passed, head);
+    (void)http_head_set_method(head, "GET", 3); /* which the relay takes back */
     return HTTP_PASS;
 }
 
