@@ -44,7 +44,7 @@ static inline int forge_random(void *user, unsigned char *dst, size_t len)
 
 static inline int forge_san(mbedtls_x509write_cert *w, const struct forge *f)
 {
-    uint8_t value[512];
+    uint8_t value[512] = {0};
     uint8_t *p = value + sizeof(value);
     int len = mbedtls_asn1_write_raw_buffer(&p, value, f->san, f->san_len);
     len += mbedtls_asn1_write_len(&p, value, (size_t)len);
