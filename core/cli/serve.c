@@ -124,7 +124,7 @@ static int parse(struct serve *serve, char **argv)
 static int open_stream(struct serve *serve)
 {
     int fd = unix_bind_or_say(serve->stream_path, SOCK_STREAM);
-    return fd < 0 ? fd : session_failed(stream_init(&serve->link.stream, fd, -1), "listen");
+    return fd < 0 ? fd : session_failed(stream_open(&serve->link.stream, fd, -1), "listen");
 }
 
 static int open_dgram(struct serve *serve)
@@ -162,7 +162,7 @@ static int adopt(struct serve *serve, int fd)
     switch (socket_option(fd, SO_TYPE)) {
     case SOCK_STREAM: {
         bool listens = socket_option(fd, SO_ACCEPTCONN) == 1;
-        return stream_init(&serve->link.stream, listens ? fd : -1, listens ? -1 : fd);
+        return stream_open(&serve->link.stream, listens ? fd : -1, listens ? -1 : fd);
     }
     case SOCK_DGRAM: {
         struct sockaddr_storage peer;

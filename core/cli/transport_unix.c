@@ -268,7 +268,7 @@ static void stream_stop(struct transport *transport)
     s->in = s->out = NULL;
 }
 
-int stream_init(struct stream *s, int listen_fd, int peer_fd)
+int stream_open(struct stream *s, int listen_fd, int peer_fd)
 {
     static const struct transport_ops ops = {
         .start = stream_start, .send = stream_send, .flush = stream_flush, .stop = stream_stop};

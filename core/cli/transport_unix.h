@@ -34,7 +34,7 @@ struct stream {
 
 /* `listen_fd` of unix_bind(), or else `peer_fd` of a connected socket; the other is -1. It is the
  * stream's from now on. Returns 0 or -errno. */
-int stream_init(struct stream *stream, int listen_fd, int peer_fd);
+int stream_open(struct stream *stream, int listen_fd, int peer_fd);
 
 /* Answers go to whoever sent last. */
 struct dgram {

@@ -108,7 +108,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     size--;
     piece = piece < size / 256 ? size / 256 : piece; /* in a bounded number of turns */
     REQUIRE(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) == 0);
-    REQUIRE(stream_init(&stream, -1, pair[0]) == 0);
+    REQUIRE(stream_open(&stream, -1, pair[0]) == 0);
     REQUIRE(transport_start(&stream.transport, gateway, NULL) == 0);
     ln_gateway_stats(gateway, &before);
     for (size_t at = 0; at < size && !stream.transport.ended;) {

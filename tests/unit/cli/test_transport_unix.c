@@ -66,7 +66,7 @@ static struct world *stream_world(void)
     struct world *w = world_new();
     int fd = unix_bind(w->path, SOCK_STREAM);
     assert_true(fd >= 0);
-    assert_int_equal(stream_init(&w->of.stream, fd, -1), 0);
+    assert_int_equal(stream_open(&w->of.stream, fd, -1), 0);
     start(w, &w->of.stream.transport);
     return w;
 }
@@ -301,7 +301,7 @@ static void test_only_guest_of_a_descriptor_ends_the_link(void **state)
     int pair[2];
     (void)state;
     assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, pair), 0);
-    assert_int_equal(stream_init(&w->of.stream, -1, pair[0]), 0);
+    assert_int_equal(stream_open(&w->of.stream, -1, pair[0]), 0);
     start(w, &w->of.stream.transport);
     assert_int_equal(send(pair[1], frame, arp(w, frame), 0), sizeof(frame));
     expect_reply(w, pair[1]);
