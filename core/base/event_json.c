@@ -127,6 +127,13 @@ size_t ln_event_format_json(const ln_event *event, char *dst, size_t size)
     put_source(&text, event->source_file, event->source_line);
     put_string(&text, "reason", event->reason);
     put_string(&text, "detail", event->detail);
+    put_string(&text, "method", event->method);
+    put_string(&text, "path", event->path);
+    put_nonzero(&text, "status", event->status);
+    put_string(&text, "secret", event->secret);
+    put_string(&text, "place", event->place);
+    put_string(&text, "tls_version", event->tls_version);
+    put_string(&text, "alpn", event->alpn);
     put_addrs(&text, "addresses", event->addresses, event->n_addresses);
     put_nonzero(&text, "count", event->count);
     put_counter(&text, event, "bytes_out", event->bytes_out);

@@ -86,7 +86,14 @@ static void push_event(lua_State *L, const ln_event *event)
     set_source(L, event->source_file, event->source_line);
     set_string(L, "reason", event->reason);
     set_string(L, "detail", event->detail);
+    set_string(L, "method", event->method);
+    set_string(L, "path", event->path);
+    set_string(L, "secret", event->secret);
+    set_string(L, "place", event->place);
+    set_string(L, "tls_version", event->tls_version);
+    set_string(L, "alpn", event->alpn);
     set_addrs(L, "addresses", event->addresses, event->n_addresses);
+    set_count(L, "status", event->status);
     set_count(L, "count", event->count);
     set_count(L, "bytes_out", event->bytes_out);
     set_count(L, "bytes_in", event->bytes_in);

@@ -11,12 +11,13 @@
 ---     dns_query        a query is allowed and answered
 ---     dns_denied       a query is refused, or its answer because of a name in it
 ---     dns_rebind       an answer is refused because of an address in it
----     tls_intercepted  TLS is intercepted
+---     tls_intercepted  the guest's handshake is done: what follows is read; with `reason` where lunette itself answers
 ---     tls_bypassed     TLS is passed on untouched
----     tls_error        an intercepted handshake failed
----     http_request     a request was judged
----     secret_used      a placeholder became its value
----     secret_violation a placeholder was on its way to where it may not go
+---     tls_error        a handshake failed, or a session broke: the host's (`reason` is that of the 502 that the guest
+---                      gets), or the guest's own (`reason` begins with guest_)
+---     http_request     a request is over, or was refused
+---     secret_used      a placeholder became its value, once a request
+---     secret_violation a placeholder was on its way to where it may not go; `reason` is what was done about it
 ---     limit            something was refused for want of room
 ---     drop             frames were dropped for what they are
 ---     reload           the policy was replaced; or, with a `name`, a secret was read again (`reason` "secret"), or
@@ -57,12 +58,30 @@
 ---@field source? string
 ---
 --- Why, as a stable word: rule, default, deny_domain, never, on_connect, on_dns, handler_error,
---- rebind, budget; or how a flow ended:
+--- rebind, budget;
+--- of a request: rule, default, authority_mismatch, not_http, malformed, secret_violation, secret_unavailable,
+--- or that of the tls_error; of a first flight: server_first, first_flight_slow, first_flight_cut, quic;
+--- how a flow ended:
 --- done, idle, budget, proxy, proxy_auth, proxy_protocol, refused, timeout, reset_by_guest, reset_by_peer, denied.
 ---@field reason? string
 ---
 --- A sentence for people; of no stable form.
 ---@field detail? string
+---
+--- Of a request. The path is without its query, and as the guest sent it: a secret is there as its placeholder.
+---@field method? string
+---@field path? string
+---
+--- What the guest got; absent where the connection was reset before.
+---@field status? integer
+---
+--- The variable of a secret, and where its placeholder stood.
+---@field secret? string
+---@field place? "header"|"path"|"query"|"body"|"raw"
+---
+--- Of tls_intercepted: what the guest speaks.
+---@field tls_version? "TLSv1.2"|"TLSv1.3"
+---@field alpn? "h2"|"http/1.1"
 ---
 --- Of dns_query, what the name may be reached at from now on; of dns_rebind, the address that was not given.
 ---@field addresses? string[]

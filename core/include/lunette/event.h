@@ -56,7 +56,14 @@ typedef struct ln_event {
     uint64_t count;               /* limit, drop: how many are told by this event */
     uint64_t bytes_out, bytes_in; /* guest to network, network to guest; payload bytes */
     uint64_t packets_out, packets_in;
-    uint64_t lost; /* events lost before this one because the sink was slow */
+    uint64_t lost;      /* events lost before this one because the sink was slow */
+    const char *method; /* of a request */
+    const char *path;   /* as the guest sent it, without the query */
+    unsigned status;    /* that the guest got; 0: none */
+    const char *secret; /* its variable; never the value */
+    const char *place;  /* where its placeholder stood: "header", "path", "query", "body", "raw" */
+    const char *tls_version; /* "TLSv1.3" */
+    const char *alpn;        /* "h2", "http/1.1" */
 } ln_event;
 
 /* The stable name of a kind: "flow_open". */
