@@ -64,8 +64,14 @@ void admission_judge(const struct admission *admission, const struct flow_key *k
         .flows = flows,
         .flow = flow,
     };
-    ln_policy_evaluate(admission->policy, admission->pins, &admission->host, &query, ret, NULL);
-    admission_tell_failure(admission, &query, ret);
+    admission_judge_query(admission, &query, ret);
+}
+
+void admission_judge_query(const struct admission *admission, const ln_query *query,
+                           ln_decision *ret)
+{
+    ln_policy_evaluate(admission->policy, admission->pins, &admission->host, query, ret, NULL);
+    admission_tell_failure(admission, query, ret);
 }
 
 void admission_tell_failure(const struct admission *admission, const ln_query *query,
@@ -103,7 +109,7 @@ ln_action admission_wire_action(const struct admission *admission, const ln_deci
     return decision->action;
 }
 
-static ln_event event_of(const struct admission *admission, ln_event_kind kind,
+ln_event admission_event(const struct admission *admission, ln_event_kind kind,
                          const struct flow *flow)
 {
     const struct flow_key *key = &flow->key;
@@ -136,7 +142,8 @@ void admission_tell_verdict(struct admission *admission, const struct flow *flow
                             const char *reason, uint64_t now_ns)
 {
     bool allowed = flow->decision.action == LN_ALLOW;
-    ln_event event = event_of(admission, allowed ? LN_EVENT_FLOW_OPEN : LN_EVENT_FLOW_DENIED, flow);
+    ln_event event =
+        admission_event(admission, allowed ? LN_EVENT_FLOW_OPEN : LN_EVENT_FLOW_DENIED, flow);
     const char *pinned = NULL;
     if (name != NULL) {
         event.name = name;
@@ -153,7 +160,7 @@ void admission_tell_verdict(struct admission *admission, const struct flow *flow
 
 void admission_tell_close(struct admission *admission, const struct flow *flow, const char *reason)
 {
-    ln_event event = event_of(admission, LN_EVENT_FLOW_CLOSE, flow);
+    ln_event event = admission_event(admission, LN_EVENT_FLOW_CLOSE, flow);
     event.reason = reason;
     event.bytes_out = flow->bytes_out;
     event.bytes_in = flow->bytes_in;

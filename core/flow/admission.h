@@ -26,6 +26,10 @@ void admission_judge(const struct admission *admission, const struct flow_key *k
                      ln_direction direction, ln_name_state name_state, const char *claimed,
                      bool claimed_is_host, uint32_t flows, uint64_t now_ns, ln_decision *ret);
 
+/* The same for a query that the caller has made up. */
+void admission_judge_query(const struct admission *admission, const ln_query *query,
+                           ln_decision *ret);
+
 /* Tells handler_error when a decision denies because a function of the policy failed.
  * admission_judge() does so itself. */
 void admission_tell_failure(const struct admission *admission, const ln_query *query,
@@ -39,6 +43,9 @@ ln_action admission_wire_action(const struct admission *admission, const ln_deci
  * NULL: that. */
 void admission_tell_verdict(struct admission *admission, const struct flow *flow, const char *name,
                             const char *reason, uint64_t now_ns);
+/* An event about a flow, by flow->decision: to be filled in further, and told. */
+ln_event admission_event(const struct admission *admission, ln_event_kind kind,
+                         const struct flow *flow);
 /* Tells flow_close with the flow's counters. */
 void admission_tell_close(struct admission *admission, const struct flow *flow, const char *reason);
 

@@ -19,6 +19,7 @@
 #include "base/fail.h"
 #include "net/echo.h"
 #include "net/gateway.h"
+#include "net/interception.h"
 #include "net/publish.h"
 #include "net/relay.h"
 #include "net/slirp.h"
@@ -356,6 +357,15 @@ static void close_way(ln_gateway *gw, struct datagram *datagram)
     }
 }
 
+/* What would be read over TCP does not go past that as QUIC: refused at once, clients fall back at
+ * once. */
+static const ln_decision quic_decision = {.action = LN_REJECT, .reason = LN_REASON_DEFAULT};
+
+static bool is_refused_quic(const ln_gateway *gw, const struct flow_key *key)
+{
+    return key->ip_protocol == IPPROTO_UDP && intercept_refuses_quic(gw, key->peer_port);
+}
+
 static struct flow *flow_new(ln_gateway *gw, const struct flow_key *key,
                              const ln_decision *decision)
 {
@@ -409,6 +419,9 @@ void datagram_rejudge(ln_gateway *gw, struct flow *flow)
     if (decision.action != LN_ALLOW) {
         datagram_destroy(gw, flow, "reload");
         gateway_refuse(gw, &key, NULL, &decision, NULL, NULL);
+    } else if (is_refused_quic(gw, &key)) {
+        datagram_destroy(gw, flow, "reload");
+        gateway_refuse(gw, &key, NULL, &quic_decision, NULL, "quic");
     }
 }
 
@@ -455,6 +468,10 @@ static struct flow *admit(ln_gateway *gw, const struct packet *packet)
     gateway_judge(gw, &key, LN_NAME_NONE, NULL, false, &decision);
     if (decision.action != LN_ALLOW) {
         gateway_refuse(gw, &key, packet, &decision, NULL, NULL);
+        return NULL;
+    }
+    if (is_refused_quic(gw, &key)) {
+        gateway_refuse(gw, &key, packet, &quic_decision, NULL, "quic");
         return NULL;
     }
     return flow_new(gw, &key, &decision);

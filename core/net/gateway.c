@@ -10,6 +10,7 @@
 #include "net/addressing.h"
 #include "net/dns_upstream.h"
 #include "net/host_socket.h"
+#include "net/interception.h"
 #include "net/publish.h"
 #include "net/trust.h"
 #include "stack/neighbour.h"
@@ -82,41 +83,16 @@ void gateway_send_icmp_error(ln_gateway *gw, const struct packet *packet, enum i
 
 /* ---- life ---- */
 
-static bool is_unsupported_rule(const ln_rule *rule)
+/* Whether there are rules about requests, for which every first flight is looked at. */
+static bool judges_requests(const ln_policy *policy)
 {
-    ln_destination_kind kind = rule->destination.kind;
-    return rule->http != NULL || kind == LN_DEST_COUNTRY || kind == LN_DEST_CONTINENT ||
-           kind == LN_DEST_ASN;
-}
-
-/* What this version does not do is no reason to leave it undone silently. */
-static const char *unsupported_field(const ln_policy *policy)
-{
-    const ln_settings *settings = ln_policy_settings(policy);
-    if (settings->tls.intercept) {
-        return "tls";
-    }
-    if (settings->n_secrets > 0) {
-        return settings->secrets[0].origin;
-    }
-    if (settings->trust_host_cas) {
-        return "trust_host_cas";
-    }
-    for (size_t i = 1; i <= ln_policy_rule_count(policy); i++) {
-        const ln_rule *rule = ln_policy_rule(policy, i);
-        if (is_unsupported_rule(rule)) {
-            return rule->origin;
+    const ln_rule *rule;
+    for (size_t i = 1; (rule = ln_policy_rule(policy, i)) != NULL; i++) {
+        if (rule->http != NULL) {
+            return true;
         }
     }
-    return NULL;
-}
-
-static int check_policy(const ln_policy *policy, ln_error *reterr)
-{
-    const char *field = unsupported_field(policy);
-    return field == NULL ? 0
-                         : fail_with(reterr, -ENOTSUP,
-                                     "%s: this version of lunette cannot enforce it", field);
+    return false;
 }
 
 /* The addresses of gw->slot. */
@@ -175,6 +151,7 @@ static void apply_limits(ln_gateway *gw)
     lane_limit(&gw->lanes[LN_INGRESS], &settings->ingress_bytes, &settings->ingress_packets,
                settings->ingress_budget);
     gw->closed = gw->closed && gateway_is_used_up(gw);
+    gw->strict = settings->n_secrets > 0 || judges_requests(gw->admission.policy);
     gw->tcp.limits = (struct tcp_limits){
         .half_open_ms = limits->tcp_half_open_ms,
         .idle_ms = limits->tcp_idle_ms,
@@ -284,8 +261,7 @@ static void tick(struct timer *timer, uint64_t now_ns)
 
 static int start(ln_gateway *gw, const ln_config *config, ln_error *reterr)
 {
-    int r = check_policy(config->policy, reterr);
-    r = r < 0 ? r : trust_new(&gw->loop, &gw->events, config, &gw->trust, reterr);
+    int r = trust_new(&gw->loop, &gw->events, config, &gw->trust, reterr);
     if (r < 0) {
         return r;
     }
@@ -417,6 +393,7 @@ ln_gateway *ln_gateway_free(ln_gateway *gw)
     }
     gw->deaf = true;
     gateway_each_flow(gw, end_flow, gw);
+    gw->engine = tls_engine_free(gw->engine);
     publish_free(gw->published);
     gateway_tell_muffled(gw);
     name_service_stop(gw);
@@ -466,7 +443,9 @@ int gateway_turn(ln_gateway *gw, int timeout_ms)
     gw->woken = false;
     gw->turns++;
     tcp_flow_resume(gw);
-    int r = loop_dispatch(&gw->loop, gw->tcp_ready != NULL ? 0 : timeout_ms);
+    bool more = gw->tcp_ready != NULL || gw->shaking != NULL;
+    int r = loop_dispatch(&gw->loop, more ? 0 : timeout_ms);
+    interception_step(gw);
     gateway_keep_budget(gw);
     if (gateway_is_condemned(gw)) {
         gateway_end_condemned(gw);
@@ -479,7 +458,7 @@ int gateway_turn(ln_gateway *gw, int timeout_ms)
 int ln_gateway_dispatch(ln_gateway *gw)
 {
     int r = gateway_turn(gw, 0);
-    if (gw->tcp_ready != NULL) {
+    if (gw->tcp_ready != NULL || gw->shaking != NULL) {
         gateway_wake(gw);
     }
     loop_arm(&gw->loop); /* acknowledging may have set timers */
@@ -535,8 +514,7 @@ int ln_gateway_reload(ln_gateway *gw, ln_policy *policy, ln_error *reterr)
     if (gw->inside) {
         return fail_with(reterr, -EBUSY, "a policy cannot be changed from inside a callback");
     }
-    int r = check_policy(policy, reterr);
-    r = r < 0 ? r : check_addresses(gw, policy, reterr);
+    int r = check_addresses(gw, policy, reterr);
     if (r < 0) {
         return r;
     }

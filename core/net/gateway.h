@@ -28,6 +28,8 @@
 struct datagrams;     /* datagram.c's own state */
 struct publish_route; /* net/publish.h */
 struct dns_upstream;  /* net/dns_upstream.h */
+struct interception;  /* net/interception.h */
+struct tls_engine;    /* tls/session.h */
 struct name_service;  /* name_service.c's */
 struct trust;         /* net/trust.h */
 
@@ -72,6 +74,9 @@ struct ln_gateway {
 
     struct tcp_link tcp;
     struct tcp_flow *tcp_ready, *tcp_ready_last; /* queue of flows that go on in the next turn */
+    struct interception *shaking, *shaking_last; /* queue of those that have handshakes to make */
+    struct tls_engine *engine;                   /* NULL: nothing was intercepted yet */
+    bool strict; /* secrets, or rules about requests: every first flight is looked at */
     uint32_t turns;
     bool learn_names; /* see ln_config */
     bool peek_offset; /* SO_PEEK_OFF works for TCP */
@@ -134,6 +139,10 @@ void gateway_judge_call(const ln_gateway *gw, const struct flow *flow, ln_decisi
 /* Judges a flow by its key, egress, with the clock of this turn. */
 void gateway_judge(const ln_gateway *gw, const struct flow_key *key, ln_name_state name_state,
                    const char *claimed, bool claimed_is_host, ln_decision *ret);
+/* Judges a flow of egress again, in which a request came, or it is known that none comes. */
+void gateway_judge_request(const ln_gateway *gw, const struct flow *flow, const char *claimed,
+                           bool claimed_is_host, ln_http_state http_state,
+                           const ln_http_request *request, ln_decision *ret);
 
 /* ---- budget.c ---- */
 

@@ -49,6 +49,31 @@ void gateway_judge(const ln_gateway *gw, const struct flow_key *key, ln_name_sta
                     flow_table_live(&gw->flows), gw->loop.now_ns, ret);
 }
 
+void gateway_judge_request(const ln_gateway *gw, const struct flow *flow, const char *claimed,
+                           bool claimed_is_host, ln_http_state http_state,
+                           const ln_http_request *request, ln_decision *ret)
+{
+    if (gateway_is_used_up(gw)) {
+        *ret = (ln_decision){.action = LN_DENY, .reason = LN_REASON_BUDGET};
+        return;
+    }
+    ln_query query = {
+        .direction = LN_EGRESS,
+        .protocol = LN_TCP,
+        .address = flow->key.peer,
+        .port = flow->key.peer_port,
+        .name_state = claimed != NULL ? LN_NAME_SHOWN : LN_NAME_NONE,
+        .claimed = claimed,
+        .claimed_is_host = claimed_is_host,
+        .http_state = http_state,
+        .request = request,
+        .now_ns = gw->loop.now_ns,
+        .flows = flow_table_live(&gw->flows),
+        .flow = flow->id,
+    };
+    admission_judge_query(&gw->admission, &query, ret);
+}
+
 void gateway_judge_call(const ln_gateway *gw, const struct flow *flow, ln_decision *ret)
 {
     if (gateway_is_used_up(gw)) {

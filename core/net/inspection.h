@@ -19,8 +19,8 @@ struct inspection_ops {
     int (*take)(struct inspection *inspection, bool of_guest, const uint8_t *data, size_t len);
     /* How many bytes of a side take() would take. */
     size_t (*space)(const struct inspection *inspection, bool of_guest);
-    /* A side sends no more. */
-    void (*ended)(struct inspection *inspection, bool of_guest);
+    /* A side sends no more. `by_reset`: the host's connection is gone altogether. */
+    void (*ended)(struct inspection *inspection, bool of_guest, bool by_reset);
     /* The host is connected; told before anything of it. */
     int (*connected)(struct inspection *inspection);
     /* Makes of what was taken what is to be sent, as far as there is room. Returns whether it got

@@ -4,8 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "net/first_flight.h"
-#include "net/tcp_flow.h"
+#include "net/interception.h"
 
 enum { ROOM_FIRST = 2048 /* bytes: the first allocation */ };
 
@@ -54,13 +53,25 @@ static bool judge_unnamed(struct tcp_flow *f)
  * go on. */
 static bool deny_unread(struct tcp_flow *f, const char *reason)
 {
-    if (f->certain) {
+    if (f->certain && !(f->strict && intercept_must_know(f))) {
         return judge_unnamed(f);
     }
     f->flow.decision = (ln_decision){.action = LN_DENY, .reason = LN_REASON_NAME_UNKNOWN};
     f->reason = reason;
     f->denied = true;
     return false;
+}
+
+/* What is kept of a flow that is judged for good goes to an inspection, where there is to be one.
+ * Returns 0 or -errno. */
+static int begin_inspection(struct tcp_flow *f, bool partial)
+{
+    struct first_bytes *first = f->first;
+    int r = intercept_choose(f, &first->view, partial, first->data, first->len);
+    if (r > 0) {
+        tcp_first_free(f);
+    }
+    return r < 0 ? r : 0;
 }
 
 /* ---- time ---- */
@@ -86,8 +97,41 @@ bool tcp_first_start_clock(struct tcp_flow *f)
     return set_clock(f, false);
 }
 
+/* Nothing of a strict flow passes unseen. One that has sent nothing yet may go on waiting: the
+ * server may be the one that speaks. */
+static void strict_time_is_up(struct tcp_flow *f)
+{
+    struct first_bytes *first = f->first;
+    bool allowed = tcp_flow_judge(f, LN_NAME_NONE, NULL, false);
+    f->passing = false;
+    if (!allowed) {
+        f->reason = "no_name";
+    } else if (first == NULL) {
+        f->permitted = true;
+        f->first_ns = 0;
+        tcp_flow_classify(f);
+        return;
+    } else if (first->view.is_tls || intercept_must_know(f)) {
+        (void)deny_unread(f, "first_flight_slow");
+    } else {
+        f->watching = false;
+        f->passing = true;
+        if (begin_inspection(f, true) >= 0 && tcp_first_pass(f) >= 0) {
+            if (f->inspection != NULL) {
+                tcp_inspect_go_on(f);
+            }
+            return;
+        }
+    }
+    tcp_abort(&f->ep);
+}
+
 void tcp_first_time_is_up(struct tcp_flow *f)
 {
+    if (f->strict) {
+        strict_time_is_up(f);
+        return;
+    }
     if (!tcp_flow_judge(f, LN_NAME_NONE, NULL, false)) {
         f->reason = "no_name";
         tcp_abort(&f->ep);
@@ -131,7 +175,14 @@ int tcp_first_finish(struct tcp_flow *f)
         return 0;
     }
     f->watching = false;
-    return tcp_flow_judge(f, LN_NAME_NONE, NULL, false) ? 0 : -EACCES;
+    if (f->strict && f->first != NULL && (f->first->view.is_tls || intercept_must_know(f))) {
+        (void)deny_unread(f, "first_flight_cut");
+        return -EACCES;
+    }
+    if (!tcp_flow_judge(f, LN_NAME_NONE, NULL, false)) {
+        return -EACCES;
+    }
+    return f->strict && f->first != NULL ? begin_inspection(f, true) : 0;
 }
 
 /* ---- keeping and passing on ---- */
@@ -169,7 +220,7 @@ bool tcp_first_all_passed(const struct tcp_flow *f)
 int tcp_first_pass(struct tcp_flow *f)
 {
     struct first_bytes *first = f->first;
-    if (!f->passing || f->far != FAR_CONNECTED) {
+    if (f->inspection != NULL || !f->passing || f->far != FAR_CONNECTED) {
         return 0;
     }
     if (!tcp_first_all_passed(f)) {
@@ -198,10 +249,14 @@ int tcp_first_pass(struct tcp_flow *f)
 static ssize_t take_more(struct tcp_flow *f, const uint8_t *data, size_t len)
 {
     ssize_t n = keep(f, data, len);
-    if (n >= 0 && f->watching && !look(f, &f->first->view, f->first->data, f->first->len)) {
+    if (n < 0 || !f->watching) {
+        return n;
+    }
+    if (!look(f, &f->first->view, f->first->data, f->first->len)) {
         return -EACCES;
     }
-    return n;
+    int r = f->strict && !f->watching ? begin_inspection(f, false) : 0;
+    return r < 0 ? r : n;
 }
 
 /* The first bytes of all. What the host does not take of them at once is kept: those that were
@@ -211,6 +266,12 @@ static ssize_t take_new(struct tcp_flow *f, const uint8_t *data, size_t len)
     struct first_flight_view view = {0};
     if (!look(f, &view, data, len)) {
         return -EACCES;
+    }
+    if (f->strict && !f->watching) {
+        int r = intercept_choose(f, &view, false, data, len);
+        if (r != 0) {
+            return r < 0 ? r : (ssize_t)len;
+        }
     }
     ssize_t passed = 0;
     if (!f->watching && f->far == FAR_CONNECTED) {
@@ -236,5 +297,6 @@ ssize_t tcp_first_take(struct tcp_flow *f, const uint8_t *data, size_t len)
     }
     tcp_flow_classify(f);
     int r = tcp_first_pass(f);
+    tcp_far_gained(&f->ep);
     return r < 0 ? r : n;
 }

@@ -52,6 +52,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "net/interception.h"
+
 enum {
     PORT_DOT = 853,
     SHARE = 32 /* segments that one flow may send in a turn */
@@ -108,8 +110,6 @@ void tcp_flow_doom(struct tcp_flow *f, int err)
     tcp_flow_enlist(f);
 }
 
-/* ---- the verdict ---- */
-
 /* Half-open: before the handshake, while the verdict hangs on a name, holding a first flight, or
  * while an inspection is being set up. Those are few, and the oldest of them makes room. */
 void tcp_flow_classify(struct tcp_flow *f)
@@ -133,25 +133,6 @@ void tcp_flow_tell_open(struct tcp_flow *f)
         f->told = true;
         admission_tell_verdict(&f->gw->admission, &f->flow, NULL, NULL, f->gw->loop.now_ns);
     }
-}
-
-bool tcp_flow_judge(struct tcp_flow *f, ln_name_state name_state, const char *name, bool is_host)
-{
-    gateway_judge(f->gw, &f->flow.key, name_state, name, is_host, &f->flow.decision);
-    if (name != NULL) {
-        f->flow.name = strdup(name);
-        f->name_is_host = is_host;
-    }
-    if (f->flow.decision.action != LN_ALLOW || (name != NULL && f->flow.name == NULL)) {
-        f->denied = true;
-        return false;
-    }
-    f->passing = true;
-    tcp_flow_tell_open(f);
-    if (f->far == FAR_NONE && f->doom == 0) {
-        tcp_dial(f);
-    }
-    return true;
 }
 
 /* ---- the endpoint's callbacks ---- */
@@ -520,8 +501,10 @@ static void open_flow(ln_gateway *gw, const struct packet *syn)
         gateway_over_limit(gw, LIMIT_MACHINE);
         return;
     }
-    f->certain = f->passing = decision.action == LN_ALLOW;
-    f->watching = !f->certain || gw->learn_names;
+    f->certain = f->permitted = decision.action == LN_ALLOW;
+    f->strict = intercept_is_strict(gw, f);
+    f->passing = f->certain && !f->strict;
+    f->watching = !f->certain || f->strict || gw->learn_names;
     if (!f->certain) {
         gateway_judge(gw, &key, LN_NAME_NONE, NULL, false, &decision);
         f->permitted = decision.action == LN_ALLOW;
@@ -530,7 +513,7 @@ static void open_flow(ln_gateway *gw, const struct packet *syn)
     if (!f->watching) {
         tcp_flow_tell_open(f);
     }
-    if (f->passing || f->permitted) {
+    if (f->permitted) {
         tcp_dial(f);
     } else {
         tcp_connected(&f->ep);
@@ -601,43 +584,6 @@ void tcp_flow_destroy(ln_gateway *gw, struct flow *flow, const char *reason)
         release(f);
     } else {
         f->reason = reason;
-        tcp_abort(&f->ep);
-    }
-}
-
-void tcp_flow_rejudge(ln_gateway *gw, struct flow *flow)
-{
-    struct tcp_flow *f = (struct tcp_flow *)(void *)flow;
-    if (f->ep.state == TCP_TIME_WAIT) {
-        return;
-    }
-    if (flow->direction == LN_INGRESS) {
-        gateway_judge_call(gw, flow, &flow->decision);
-        if (flow->decision.action != LN_ALLOW) {
-            f->denied = true;
-            tcp_abort(&f->ep);
-        }
-        return;
-    }
-    ln_name_state known = f->watching          ? LN_NAME_UNKNOWN
-                          : flow->name != NULL ? LN_NAME_SHOWN
-                                               : LN_NAME_NONE;
-    gateway_judge(gw, &flow->key, known, flow->name, f->name_is_host, &flow->decision);
-    bool deferred = flow->decision.action == LN_DEFER;
-    if (deferred) {
-        gateway_judge(gw, &flow->key, LN_NAME_NONE, NULL, false, &flow->decision);
-    }
-    if (f->inspection != NULL && flow->decision.action == LN_ALLOW &&
-        !f->inspection->ops->rejudge(f->inspection)) {
-        tcp_flow_destroy(gw, flow, "reload");
-        return;
-    }
-    f->permitted = flow->decision.action == LN_ALLOW;
-    f->certain = f->permitted && !deferred;
-    /* Where it still hangs on a name, and nothing was sent to the host, it may go on. */
-    if (!f->permitted && !(deferred && f->far == FAR_NONE)) {
-        f->denied = true;
-        f->reason = NULL;
         tcp_abort(&f->ep);
     }
 }

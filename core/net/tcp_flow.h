@@ -1,6 +1,7 @@
-/* A TCP flow between a guest's endpoint and a host socket, as its four files share it: tcp_flow.c
- * (its life; read the theory of operation there), tcp_dial.c (reaching the host), tcp_first.c (the
- * guest's first bytes), tcp_inspect.c (flows whose bytes are looked at, or changed, on their way).
+/* A TCP flow between a guest's endpoint and a host socket, as its files share it: tcp_flow.c (its
+ * life; read the theory of operation there), tcp_judge.c (the verdict), tcp_dial.c (reaching the
+ * host), tcp_first.c (the guest's first bytes), tcp_inspect.c (flows whose bytes are looked at, or
+ * changed, on their way).
  */
 #ifndef LN_NET_TCP_FLOW_H
 #define LN_NET_TCP_FLOW_H
@@ -37,6 +38,7 @@ struct tcp_flow {
     bool permitted : 1;    /* the pins allow it as long as no name shows */
     bool certain : 1;      /* no name can change the verdict: it is looked for all the same */
     bool strict : 1;       /* nothing passes before the first flight has shown what it is */
+    bool wordless : 1;     /* it has: its bytes are no requests that could be judged */
     bool told : 1;         /* flow_open was */
     bool denied : 1;       /* flow_denied is due at the end */
     bool finish_due : 1;   /* the guest's FIN is to follow what is kept */
@@ -58,11 +60,14 @@ void tcp_flow_doom(struct tcp_flow *f, int err);
 void tcp_flow_enlist(struct tcp_flow *f);
 /* Tells flow_open, once. */
 void tcp_flow_tell_open(struct tcp_flow *f);
+/* Files the flow as half-open or open, whichever it is now. */
+void tcp_flow_classify(struct tcp_flow *f);
+
+/* ---- tcp_judge.c ---- */
+
 /* Judges with what is known of the name. An allowed flow passes its bytes from here on, and is
  * dialled if it was not. Returns whether it is allowed; if not, it is to be ended. */
 bool tcp_flow_judge(struct tcp_flow *f, ln_name_state name_state, const char *name, bool is_host);
-/* Files the flow as half-open or open, whichever it is now. */
-void tcp_flow_classify(struct tcp_flow *f);
 
 /* ---- tcp_dial.c ---- */
 

@@ -22,6 +22,17 @@ static const struct inspection_ops *ops_of(const struct tcp_flow *f)
     return f->inspection->ops;
 }
 
+/* The host's connection broke. What becomes of the guest's is for the inspection to say. */
+static int lose_host(struct tcp_flow *f)
+{
+    struct inspection *i = f->inspection;
+    tcp_hang_up(f, true);
+    i->readable = false;
+    i->over = true;
+    i->ops->ended(i, false, true);
+    return 1;
+}
+
 /* Each of the steps of pump() returns whether it moved anything, or -errno. */
 
 static int send_to_host(struct tcp_flow *f)
@@ -35,7 +46,7 @@ static int send_to_host(struct tcp_flow *f)
     if (queue->len > 0) {
         n = host_socket_write(&f->host, byte_queue_bytes(queue), queue->len);
         if (n < 0) {
-            return (int)n;
+            return lose_host(f);
         }
         byte_queue_drop(queue, (size_t)n);
     }
@@ -78,12 +89,12 @@ static int read_from_host(struct tcp_flow *f)
         return 0;
     }
     if (n < 0) {
-        return (int)n;
+        return lose_host(f);
     }
     if (n == 0) {
         i->readable = false;
         i->over = true;
-        i->ops->ended(i, false);
+        i->ops->ended(i, false, false);
         return 1;
     }
     i->read += (uint32_t)n;
@@ -192,7 +203,7 @@ void tcp_inspect_discard(struct tcp_flow *f, size_t len)
 
 void tcp_inspect_finish(struct tcp_flow *f)
 {
-    ops_of(f)->ended(f->inspection, true);
+    ops_of(f)->ended(f->inspection, true, false);
     pump_or_doom(f);
 }
 
@@ -220,8 +231,7 @@ void tcp_inspect_ready(struct tcp_flow *f, uint32_t events)
     struct inspection *i = f->inspection;
     /* Once its end was read, nothing is read that would tell of an error. */
     if ((events & EPOLLERR) != 0 && i->over && host_socket_error(&f->host) < 0) {
-        tcp_abort(&f->ep);
-        return;
+        (void)lose_host(f);
     }
     i->readable = i->readable || (!i->over && (events & ~(uint32_t)EPOLLOUT) != 0);
     tcp_inspect_go_on(f);

@@ -9,8 +9,7 @@
 --- Without functions, the same table can be written in JSON, in a file named `.json` or one that begins with a
 --- brace: `{ "rules": ["allow@public:tcp:443"] }`. `lunette print --json` writes such files.
 ---
---- Every mistake is told with its file, line and field, and nothing starts on a policy that has one. What this
---- version of lunette cannot enforce, `run` and `serve` refuse by name.
+--- Every mistake is told with its file, line and field, and nothing starts on a policy that has one.
 ---
 --- ```lua
 --- local lunette = require "lunette"

@@ -97,16 +97,6 @@ static void test_mtu_out_of_range_is_an_error(void **state)
     assert_int_equal(make(POLICY("default_egress=deny"), 0, 1280, &error), 0);
 }
 
-static void test_policy_that_cannot_be_enforced_is_an_error_that_names_the_field(void **state)
-{
-    ln_error error = {0};
-    (void)state;
-    assert_int_equal(make(POLICY("trust_host_cas=true"), 0, 0, &error), -ENOTSUP);
-    assert_non_null(strstr(error.message, "trust_host_cas"));
-}
-
-/* ---- frames ---- */
-
 static void test_forbidden_destinations_reach_nobody(void **state)
 {
     static const char *const v4[] = {"127.0.0.1", "0.0.0.0", "0.1.2.3", "240.0.0.1",
@@ -410,7 +400,6 @@ int main(void)
         cmocka_unit_test(test_slot_decides_addresses_and_macs),
         cmocka_unit_test(test_pool_without_the_slot_is_an_error_that_names_it),
         cmocka_unit_test(test_mtu_out_of_range_is_an_error),
-        cmocka_unit_test(test_policy_that_cannot_be_enforced_is_an_error_that_names_the_field),
         cmocka_unit_test(test_forbidden_destinations_reach_nobody),
         cmocka_unit_test(test_source_that_is_not_the_guests_is_dropped),
         cmocka_unit_test(test_frames_that_are_no_plain_ip_are_dropped),

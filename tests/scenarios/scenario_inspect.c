@@ -15,7 +15,7 @@ struct swapper {
     struct inspection inspection;
     struct byte_queue in[2], out[2];
     bool ended[2];
-    bool connected, opening, drops, freed;
+    bool connected, opening, drops, lost, freed;
     int fails; /* take() does, with this */
 };
 
@@ -35,9 +35,10 @@ static size_t swap_space(const struct inspection *i, bool of_guest)
     return byte_queue_space(&swapper_of(i)->in[of_guest]);
 }
 
-static void swap_ended(struct inspection *i, bool of_guest)
+static void swap_ended(struct inspection *i, bool of_guest, bool by_reset)
 {
     swapper_of(i)->ended[of_guest] = true;
+    swapper_of(i)->lost = by_reset;
 }
 
 static int swap_connected(struct inspection *i)
@@ -50,6 +51,9 @@ static int swap_work(struct inspection *i)
 {
     struct swapper *s = swapper_of(i);
     int moved = 0;
+    if (s->lost) {
+        return -ECONNRESET;
+    }
     for (int side = 0; side < 2; side++) {
         struct byte_queue *in = &s->in[side], *out = &s->out[!side];
         size_t n = in->len < byte_queue_space(out) ? in->len : byte_queue_space(out);
