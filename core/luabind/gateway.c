@@ -221,6 +221,51 @@ static int gateway_reload(lua_State *L)
     return r < 0 ? luaL_error(L, "%s", error.message) : 0;
 }
 
+/* What the guest is to trust, PEM, or nil. */
+static int gateway_trust(lua_State *L)
+{
+    const ln_gateway *gw = check_open(L)->gateway;
+    const char *certificates[] = {ln_gateway_ca(gw), ln_gateway_host_cas(gw)};
+    lua_pushliteral(L, "");
+    for (size_t i = 0; i < 2; i++) {
+        if (certificates[i] != NULL) {
+            lua_pushstring(L, certificates[i]);
+            lua_concat(L, 2);
+        }
+    }
+    return lua_rawlen(L, -1) > 0;
+}
+
+/* Appends to the list on top of the stack. */
+static void push_secret(void *user, const ln_secret_status *status)
+{
+    lua_State *L = user;
+    lua_createtable(L, 0, 4);
+    lua_pushstring(L, status->secret->env);
+    lua_setfield(L, -2, "name");
+    lua_pushstring(L, status->placeholder);
+    lua_setfield(L, -2, "placeholder");
+    lua_pushinteger(L, (lua_Integer)status->age_ms);
+    lua_setfield(L, -2, "age_ms");
+    lua_pushstring(L, status->failure); /* nil where it is NULL */
+    lua_setfield(L, -2, "failure");
+    lua_rawseti(L, -2, (lua_Integer)lua_rawlen(L, -2) + 1);
+}
+
+static int gateway_secrets(lua_State *L)
+{
+    const ln_gateway *gw = check_open(L)->gateway;
+    lua_newtable(L);
+    ln_gateway_secrets(gw, push_secret, L);
+    return 1;
+}
+
+static int gateway_condemned(lua_State *L)
+{
+    lua_pushstring(L, ln_gateway_condemned(check_open(L)->gateway)); /* nil where it is NULL */
+    return 1;
+}
+
 static int gateway_stats(lua_State *L)
 {
     ln_stats stats;
@@ -331,6 +376,9 @@ static struct gateway_object *push_object(lua_State *L)
             {"reload", gateway_reload},
             {"stats", gateway_stats},
             {"link", gateway_link},
+            {"trust", gateway_trust},
+            {"secrets", gateway_secrets},
+            {"condemned", gateway_condemned},
             {"close", gateway_close},
             {"__close", gateway_close},
             {"__gc", gateway_gc},
@@ -357,7 +405,8 @@ static bool take_function(lua_State *L, int options, const char *key, int number
 
 int gateway_object_new(lua_State *L)
 {
-    static const char *const fields[] = {"policy", "slot", "mtu", "on_frame", "on_event", NULL};
+    static const char *const fields[] = {"policy",   "slot",     "mtu", "on_frame",
+                                         "on_event", "data_dir", NULL};
     lua_settop(L, 1);
     check_fields(L, 1, fields);
     lua_getfield(L, 1, "policy");
@@ -368,6 +417,9 @@ int gateway_object_new(lua_State *L)
         .slot = integer_field(L, 1, "slot", UINT16_MAX),
         .mtu = integer_field(L, 1, "mtu", UINT16_MAX),
     };
+    if (lua_getfield(L, 1, "data_dir") != LUA_TNIL) {
+        config.data_dir = luaL_checkstring(L, -1);
+    }
     struct gateway_object *object = push_object(L);
     if (!take_function(L, 1, "on_frame", ON_FRAME)) {
         return luaL_error(L, "on_frame: it is missing; accepted: a function");

@@ -161,6 +161,7 @@ function Policy:group(address) end
 ---@field mtu? integer 1280 to 65520
 ---@field on_frame fun(bytes: string) takes an Ethernet frame for the guest
 ---@field on_event? fun(event: lunette.Event)
+---@field data_dir? string where the interception CA is kept (default: $XDG_DATA_HOME/lunette, ~/.local/share/lunette)
 
 ---@class lunette.Gateway
 local Gateway = {}
@@ -187,5 +188,18 @@ function Gateway:stats() end
 ---@return { gateway_mac: string, guest_mac: string, gateway4: string, gateway6: string, guest4: string, guest6: string,
 ---  mtu: integer, route4: boolean, route6: boolean }
 function Gateway:link() end
+
+--- The certificates that the guest is to trust (PEM): the CA of interception, and the host's roots where the policy has
+--- `trust_host_cas`. Nothing where there are none.
+---@return string?
+function Gateway:trust() end
+
+--- What the guest is to have in the place of secrets, and how old their values are.
+---@return { name: string, placeholder: string, age_ms: integer, failure: string? }[]
+function Gateway:secrets() end
+
+--- Why the guest is to be ended (block-and-terminate): nothing of it passes any more. Nil: it need not be.
+---@return string?
+function Gateway:condemned() end
 
 function Gateway:close() end

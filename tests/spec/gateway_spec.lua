@@ -140,6 +140,38 @@ describe("a gateway", function()
   end)
 end)
 
+describe("the secrets of a gateway", function()
+  local support = require "support"
+
+  it("have placeholders, and the guest a CA to trust", function()
+    local data = support.directory() .. "/data"
+    local policy = lunette.compile {
+      rules = {}, tls = {},
+      secrets = { { env = "TOKEN", value = "a-value-of-its-own", allow_hosts = { "a.example" } } },
+    }
+    local ok, gateway = pcall(lunette.gateway, { policy = policy, on_frame = function() end, data_dir = data })
+    assert.is_true(ok, gateway)
+    local file = assert(io.open(data .. "/ca.pem"))
+    assert.equal(file:read "a", gateway:trust())
+    file:close()
+    local secrets = gateway:secrets()
+    assert.equal(1, #secrets)
+    assert.equal("TOKEN", secrets[1].name)
+    assert.matches("^%$LUNETTE_TOKEN_%w+$", secrets[1].placeholder)
+    assert.is_true(secrets[1].age_ms >= 0)
+    assert.is_nil(secrets[1].failure)
+    assert.is_nil(gateway:condemned())
+    gateway:close()
+  end)
+
+  it("are none without a policy that has some", function()
+    local gateway <close> = open()
+    assert.is_nil(gateway:trust())
+    assert.same({}, gateway:secrets())
+    assert.is_nil(gateway:condemned())
+  end)
+end)
+
 describe("the functions of a gateway", function()
   it("that raise: the method that was running does", function()
     local failing <close> = open { on_frame = function() error({ code = 7 }) end }
