@@ -80,7 +80,7 @@ static int take_ready_fd(void *user, const char *value)
 /* Returns OPTIONS_GO_ON or the exit status. */
 static int parse(struct serve *serve, char **argv)
 {
-    struct option_spec specs[SESSION_OPTIONS + 8] = {
+    struct option_spec specs[SESSION_OPTIONS + 9] = {
         {.name = "stream", .value = &serve->stream_path},
         {.name = "dgram", .value = &serve->dgram_path},
         {.name = "tap", .value = &serve->tap_name},
@@ -89,9 +89,10 @@ static int parse(struct serve *serve, char **argv)
         {.name = "ready-fd", .take = take_ready_fd, .user = serve},
         {.name = "ca-bundle", .value = &serve->ca_bundle},
         {.name = "placeholders", .value = &serve->placeholders},
+        {.name = "watch", .flag = &serve->session.watches},
     };
     size_t count;
-    session_options(&serve->session, specs + 8);
+    session_options(&serve->session, specs + 9);
     int status =
         options_parse(&command_serve, specs, sizeof(specs) / sizeof(specs[0]), argv, &count);
     if (status != OPTIONS_GO_ON) {

@@ -80,7 +80,6 @@ void session_options(struct session *session, struct option_spec specs[SESSION_O
         {.name = "verbose", .letter = 'v', .flag = &session->verbose},
         {.name = "control", .value = &session->control_path},
         {.name = "metrics", .value = &session->metrics_address},
-        {.name = "watch", .flag = &session->watches},
         {.name = "observe",
          .flag = &session->observation.wanted,
          .value = &session->observation.path},

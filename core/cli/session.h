@@ -14,7 +14,7 @@
 #include "cli/pcapng.h"
 #include "cli/transport.h"
 
-#define SESSION_OPTIONS 12 /* how many session_options() fills */
+#define SESSION_OPTIONS 11 /* how many session_options() fills */
 
 struct session {
     const struct command *command;
@@ -23,7 +23,8 @@ struct session {
     uint32_t slot, mtu;
     bool slot_chosen, slot_auto; /* --slot N, --slot auto */
     int slot_fd;                 /* holds the slot; -1: nothing does */
-    bool verbose, watches;
+    bool verbose;
+    bool watches; /* the policy is read again when it changes: set before session_start_keeper() */
 
     ln_gateway *gateway;
     struct transport *link; /* borrowed; before session_start() there is none */
@@ -36,7 +37,7 @@ struct session {
     int keylog_fd;  /* -1: none */
     struct control control;
     struct metrics metrics;
-    struct watch changes; /* of the policy's files, with --watch */
+    struct watch changes; /* of the policy's files */
 };
 
 /* `command` for usage errors. */
