@@ -629,9 +629,6 @@ class Served(unittest.TestCase):
         self.token = self.file("token", "first-value-of-token\n")
         policy = self.file("policy.lua", self.SECRETS % (self.token, self.token, ""))
         env = dict(os.environ, XDG_DATA_HOME=self.at("data"), SSL_CERT_FILE=self.file("roots.pem", ROOT))
-        probe = subprocess.run([LUNETTE, "run", policy, "true"], capture_output=True, text=True, env=env)
-        if "cannot enforce it" in probe.stderr:
-            self.skipTest("this version has no secrets")
         return self.serve("--stream", self.path, "--control", self.control, *args, env=env)
 
     def secrets(self):
