@@ -136,7 +136,7 @@ ln_policy *policy_of(const char *const *lines)
                 ln_value around = {.type = VALUE_TABLE, .table = in};
                 struct value_table *list =
                     table_at(&arena, &around, key, (size_t)(equals - key) - 2, room);
-                list->items[list->n_items++] = string_value(&arena, equals + 1, strlen(equals + 1));
+                list->items[list->n_items++] = scalar_value(&arena, equals + 1);
             } else {
                 set_entry(&arena, in, key, (size_t)(equals - key),
                           scalar_value(&arena, equals + 1));
@@ -260,6 +260,7 @@ static int on_event(void *user, const ln_event *event)
     told->src_port = event->src_port;
     told->rule = event->rule;
     told->count = event->count;
+    told->status = event->status;
     told->lost = event->lost;
     told->bytes_out = event->bytes_out;
     told->bytes_in = event->bytes_in;

@@ -38,6 +38,7 @@ struct told {
     ln_addr dst;
     uint16_t port, src_port;
     uint32_t rule;
+    unsigned status;
     uint64_t count, lost, bytes_out, bytes_in, packets_out, packets_in;
     struct told *next;
 };
