@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <signal.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/signalfd.h>
@@ -20,6 +21,7 @@
 #include "cli/hide_sources.h"
 #include "cli/isolation.h"
 #include "cli/session.h"
+#include "cli/slot.h"
 #include "cli/terminal.h"
 #include "cli/transport_tap.h"
 #include "luabind/file.h"
@@ -294,6 +296,24 @@ static int run_guest(struct run *run)
     return connect_guest(run) < 0 ? end_guest(run) : serve(run);
 }
 
+/* The locks by which slots are held: CMD is not to take them, or take them away. Those in /run it
+ * does not see anyway. */
+static void hide_slots(struct run *run)
+{
+    char link[32], path[4096];
+    int dir = run->session.slot_auto || run->session.slot_chosen ? slot_open_dir(NULL) : -1;
+    if (dir < 0) {
+        return; /* session_make_gateway() says why, where that matters */
+    }
+    snprintf(link, sizeof(link), "/proc/self/fd/%d", dir);
+    ssize_t n = readlink(link, path, sizeof(path) - 1);
+    path[n > 0 ? n : 0] = '\0';
+    if (path[0] == '/' && strncmp(path, "/run/", 5) != 0) {
+        (void)hide_cover(&run->hide, path);
+    }
+    close(dir);
+}
+
 static int run_main(int argc, char **argv)
 {
     (void)argc;
@@ -308,6 +328,7 @@ static int run_main(int argc, char **argv)
         if (session_open_outputs(&run.session, STDERR_FILENO, &run.hide) == 0 &&
             session_failed(hide_collect(&run.hide), "list sockets") == 0) {
             (void)hide_cover(&run.hide, run.session.policy); /* a preset is no file */
+            hide_slots(&run);
             status = run_guest(&run);
         }
         terminal_take_back(&run.terminal);
