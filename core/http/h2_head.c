@@ -194,6 +194,7 @@ void h2_answer(struct h2_stream *s, const struct http_answer *answer)
         h2_stream_abort(s, NGHTTP2_INTERNAL_ERROR, "answered in the middle of a response");
         return;
     }
+    s->patience = H2_PATIENCE;
     h2_way_drop(&s->way[HTTP_TO_UPSTREAM]);
     h2_way_drop(down);
     h2_stream_reset(s, H2_UPSTREAM, NGHTTP2_CANCEL);

@@ -38,6 +38,7 @@ enum {
     H2_FILTER_PIECE = 16 << 10,      /* what a filter gets at a time */
     H2_FILTER_ROOM = 64 << 10,       /* filtered bytes that may wait before it gets more */
     H2_FILTERED_CAP = 4 << 20,       /* what one piece may become, at most */
+    H2_PATIENCE = 64 << 10,          /* bytes of a request behind the answer to it */
     H2_INTERIM_MAX = 32,             /* 1xx responses to one request */
     H2_RESETS_MAX = 1000             /* requests beyond those answered that the guest gives up */
 };
@@ -81,6 +82,7 @@ struct h2_stream {
     bool delivered;        /* ... and all that belongs to it was sent */
     bool reset_came[2];    /* RST_STREAM from that end */
     bool unsendable;       /* nghttp2 would not send the request's head */
+    int32_t patience;      /* answered here: bytes of the request that may still come */
     unsigned interim;      /* 1xx responses so far */
     unsigned status;       /* what the guest got; 0: nothing yet */
     const char *fault;     /* static; NULL: none */

@@ -84,9 +84,11 @@ void h2_stream_sent(struct h2_stream *s, enum h2_end end)
     }
     s->delivered = true;
     r->resets -= r->resets > 0;
-    /* The response is whole and the request is not: the guest may stop (RFC 9113 section 8.1). */
+    /* The response is whole and the request is not: the guest may stop (RFC 9113 section 8.1). Some
+     * clients take that for a failure when it comes with the response: what is answered here is let
+     * come for a while. */
     struct h2_way *up = &s->way[HTTP_TO_UPSTREAM];
-    if (!up->ended && up->dropped) {
+    if (!up->ended && up->dropped && s->patience <= 0) {
         h2_stream_reset(s, H2_GUEST, NGHTTP2_NO_ERROR);
     }
 }

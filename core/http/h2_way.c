@@ -84,11 +84,25 @@ void h2_way_drop(struct h2_way *way)
     open_window(way, len);
 }
 
+/* More of a request that was answered here. */
+static void lose_patience(struct h2_way *way, size_t len)
+{
+    struct h2_stream *s = way->stream;
+    if (way->from != H2_GUEST || s->patience <= 0) {
+        return;
+    }
+    s->patience -= (int32_t)len;
+    if (s->patience <= 0 && s->delivered) {
+        h2_stream_reset(s, H2_GUEST, NGHTTP2_NO_ERROR);
+    }
+}
+
 int h2_way_data(struct h2_way *way, const uint8_t *data, size_t len)
 {
     struct h2_relay *r = way->stream->relay;
     if (way->dropped) {
         open_window(way, len);
+        lose_patience(way, len);
         return 0;
     }
     int error = byte_queue_put(way->filtered ? &way->held : &way->queue, data, len);

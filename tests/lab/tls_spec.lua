@@ -79,7 +79,7 @@ describe("an intercepted connection", function()
   it("says why, with 502, where the server's certificate is not good", function()
     for port, reason in pairs { [4433] = "certificate_expired", [4434] = "self_signed", [4435] = "name_mismatch",
       [4436] = "untrusted" } do
-      for _, version in ipairs { "--http1.1 -d body", "--http2" } do
+      for _, version in ipairs { "--http1.1 -d body", "--http2 -d body" } do
         local result = run(("%s %s -H 'Accept: application/json' -w ' %%{http_code}' https://web.example:%d/")
           :format(CURL, version, port))
         assert.matches('"reason":"' .. reason .. '".* 502$', result.out, result.err)

@@ -322,6 +322,27 @@ static void test_answer_in_the_middle_of_a_body_resets_upstream(void **state)
     assert_int_equal(up->got, 4);
     assert_true(up->closed && up->code == NGHTTP2_CANCEL && !up->ended);
     assert_true(has(s->heads->text, ":status: 403\n"));
+    assert_true(s->ended && !s->closed); /* the guest may send the rest … */
+    peer_send(w->guest, s, "rest", 4, true);
+    world_run(w);
+    assert_true(s->closed && s->code == NGHTTP2_NO_ERROR);
+    assert_int_equal(up->got, 4);
+    world_free(w);
+}
+
+static void test_answered_request_of_great_length_is_stopped(void **state)
+{
+    (void)state;
+    static const char body[(64 << 10) + 1];
+    struct world *w = world_new();
+    w->filter.request = want_request_body;
+    w->filter.request_body = swap_request;
+    struct peer_stream *s = guest_asks(w, "POST", "/", NULL, 0, true);
+    peer_send(w->guest, s, "bad!", 4, false);
+    world_run(w);
+    assert_true(s->ended && !s->closed);
+    peer_send(w->guest, s, body, sizeof(body), false);
+    world_run(w);
     assert_true(s->closed && s->code == NGHTTP2_NO_ERROR);
     world_free(w);
 }
@@ -469,6 +490,7 @@ int main(void)
         cmocka_unit_test(test_filtered_response_body_loses_its_length),
         cmocka_unit_test(test_unfiltered_request_keeps_its_length),
         cmocka_unit_test(test_answer_in_the_middle_of_a_body_resets_upstream),
+        cmocka_unit_test(test_answered_request_of_great_length_is_stopped),
         cmocka_unit_test(test_bad_trailers_never_arrive),
         cmocka_unit_test(test_response_can_be_replaced),
         cmocka_unit_test(test_response_can_be_reset),
