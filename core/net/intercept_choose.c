@@ -6,13 +6,16 @@
  *   TLS                 intercepted, unless a bypass pattern      passes
  *                       matches the name (or, without one,
  *                       the address)
- *   HTTP/1              read where there are secrets, or where requests have to be judged; else
- * passes anything else       passes, where no request has to be judged
+ *   HTTP/1              read where there are secrets, or where requests have to be judged;
+ *                       else passes
+ *   anything else       passes, where no request has to be judged
  *
+ * The port of DNS over TLS is an intercepted one wherever any is, and nothing else passes there.
  * What passes is judged as a connection without requests, and looked at for placeholders first. */
 #include <errno.h>
 #include <string.h>
 
+#include "dns/server.h"
 #include "net/interception.h"
 #include "net/trust.h"
 #include "secrets/vault.h"
@@ -25,6 +28,9 @@ static const ln_tls_settings *tls_of(const ln_gateway *gw)
 static bool is_intercepted(const ln_gateway *gw, uint16_t port)
 {
     const ln_tls_settings *tls = tls_of(gw);
+    if (tls->intercept && port == DNS_TLS_PORT) {
+        return true;
+    }
     for (size_t i = 0; tls->intercept && i < tls->n_ports; i++) {
         if (tls->ports[i] == port) {
             return true;
@@ -138,6 +144,9 @@ int intercept_choose(struct tcp_flow *f, const struct first_flight_view *view, b
 {
     bool secrets = has_secrets(f->gw);
     bool tls = view->is_tls && !partial;
+    if (f->flow.key.peer_port == DNS_TLS_PORT) {
+        return tls ? start(f, INTERCEPT_DOT, view, data, len) : refuse(f, "dns_over_tls");
+    }
     if (tls && is_intercepted(f->gw, f->flow.key.peer_port)) {
         if (!is_bypassed(f)) {
             return start(f, INTERCEPT_TLS, view, data, len);

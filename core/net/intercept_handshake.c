@@ -123,7 +123,7 @@ static int lose_host(struct interception *ix, const char *fault, const char *mes
     ix->drops_host = true;
     ix->alpn = ix->offers_h2 ? TLS_ALPN_H2 : ix->offers_http11 ? TLS_ALPN_HTTP11 : TLS_ALPN_NONE;
     int r = accept_guest(ix);
-    if (r == 0 && ix->offered_alpn && ix->alpn == TLS_ALPN_NONE) {
+    if (r == 0 && (ix->dot || (ix->offered_alpn && ix->alpn == TLS_ALPN_NONE))) {
         tls_session_alert(ix->guest.tls, TLS_ALERT_HANDSHAKE_FAILURE);
         interception_end(ix);
     }

@@ -18,6 +18,8 @@
  * first. What is no HTTP goes through a relay that changes nothing, unless requests have to be
  * judged: then it is reset.
  *
+ * DNS over TLS is read likewise, by a relay of its own (dot_relay.c).
+ *
  * Plain HTTP has legs without TLS, and is OPEN from the start.
  *
  * Handshakes are work: the sessions that have some wait in gw->shaking, and in each turn of the
@@ -36,6 +38,8 @@
 
 #include "http/h1.h"
 #include "http/h2.h"
+#include "net/dot_relay.h"
+#include "net/name_service.h"
 #include "net/opaque_relay.h"
 #include "net/trust.h"
 
@@ -60,7 +64,7 @@ void interception_end(struct interception *ix)
 }
 
 /* The first bytes of a connection that negotiated nothing. */
-enum sniffed { SNIFFED_NOT_YET, SNIFFED_H1, SNIFFED_H2, SNIFFED_OPAQUE };
+enum sniffed { SNIFFED_NOT_YET, SNIFFED_H1, SNIFFED_H2, SNIFFED_DOT, SNIFFED_OPAQUE };
 
 static enum sniffed sniff(struct interception *ix)
 {
@@ -68,6 +72,9 @@ static enum sniffed sniff(struct interception *ix)
     const struct byte_queue *plain = leg_plain(&ix->guest);
     const uint8_t *bytes = byte_queue_bytes(plain);
     size_t n = plain->len < sizeof(preface) - 1 ? plain->len : sizeof(preface) - 1;
+    if (ix->dot) {
+        return SNIFFED_DOT;
+    }
     if (ix->alpn != TLS_ALPN_NONE) {
         return ix->alpn == TLS_ALPN_H2 ? SNIFFED_H2 : SNIFFED_H1;
     }
@@ -89,6 +96,19 @@ static enum sniffed sniff(struct interception *ix)
     return whole ? SNIFFED_H1 : SNIFFED_NOT_YET;
 }
 
+static void dot_changed(void *user)
+{
+    tcp_inspect_go_on(((struct interception *)user)->flow);
+}
+
+static int make_dot_relay(struct interception *ix)
+{
+    const struct tcp_flow *f = ix->flow;
+    struct dns_asker asker = name_asker(f->gw, &f->flow.key, LN_TCP);
+    asker.claimed = f->flow.name;
+    return dot_relay_new(f->gw, &asker, dot_changed, ix, &ix->relay);
+}
+
 /* Makes the relay. Returns 0 or -errno. */
 static int make_relay(struct interception *ix, enum sniffed kind)
 {
@@ -98,6 +118,9 @@ static int make_relay(struct interception *ix, enum sniffed kind)
         .scheme = ix->clear ? "http" : "https",
         .no_upstream = ix->fault != NULL,
     };
+    if (kind == SNIFFED_DOT) {
+        return make_dot_relay(ix);
+    }
     if (kind == SNIFFED_H2) {
         settings.head_bytes = limits->h2_header_list_bytes;
         settings.streams = limits->h2_streams;
@@ -393,14 +416,15 @@ int interception_start(struct tcp_flow *f, enum intercept_kind kind,
     ix->inspection.ops = &ops;
     ix->flow = f;
     ix->timer.fire = interception_fire;
-    ix->clear = kind != INTERCEPT_TLS;
+    ix->clear = kind == INTERCEPT_HTTP || kind == INTERCEPT_OPAQUE;
+    ix->dot = kind == INTERCEPT_DOT;
     leg_init(&ix->guest, ix->clear);
     leg_init(&ix->host, ix->clear);
     int r = 0;
     if (ix->clear) {
         ix->stage = STAGE_OPEN;
         r = make_relay(ix, kind == INTERCEPT_HTTP ? SNIFFED_H1 : SNIFFED_OPAQUE);
-    } else {
+    } else if (kind == INTERCEPT_TLS) {
         ix->offered_alpn = view->hello.alpn;
         ix->offers_h2 = view->hello.alpn_h2;
         ix->offers_http11 = view->hello.alpn_http11;

@@ -33,6 +33,7 @@ struct interception {
     struct tcp_flow *flow;
     uint8_t stage; /* enum intercept_stage */
     bool clear;    /* plain HTTP, or opaque bytes in the clear */
+    bool dot;      /* DNS over TLS */
     bool opaque;   /* no HTTP: bytes pass after a scan */
     bool verified; /* the host showed a certificate for `name` */
     bool queued;   /* in gw->shaking */
@@ -71,7 +72,7 @@ bool intercept_refuses_quic(const ln_gateway *gw, uint16_t port);
 
 /* ---- interception.c ---- */
 
-enum intercept_kind { INTERCEPT_TLS, INTERCEPT_HTTP, INTERCEPT_OPAQUE };
+enum intercept_kind { INTERCEPT_TLS, INTERCEPT_DOT, INTERCEPT_HTTP, INTERCEPT_OPAQUE };
 
 /* Starts one for a flow; `view` as for intercept_choose(). Returns 0 or -errno. */
 int interception_start(struct tcp_flow *f, enum intercept_kind kind,

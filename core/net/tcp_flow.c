@@ -52,12 +52,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "dns/server.h"
 #include "net/interception.h"
 
-enum {
-    PORT_DOT = 853,
-    SHARE = 32 /* segments that one flow may send in a turn */
-};
+enum { SHARE = 32 /* segments that one flow may send in a turn */ };
 
 static struct tcp_flow *flow_of_side(struct tcp_far *side)
 {
@@ -484,7 +482,7 @@ static void open_flow(ln_gateway *gw, const struct packet *syn)
 {
     struct flow_key key = gateway_key(syn);
     ln_decision decision;
-    if (syn->dst_port == PORT_DOT) {
+    if (syn->dst_port == DNS_TLS_PORT && !ln_policy_settings(gw->admission.policy)->tls.intercept) {
         refuse_dot(gw, &key, syn);
         return;
     }

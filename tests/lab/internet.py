@@ -109,6 +109,7 @@ ZONE = {
     "v6.example": {"AAAA": ["2001:db8:1::15"]},
     "rr.example": {"A": ["203.0.113.20", "203.0.113.21", "203.0.113.22", "203.0.113.23"], "rotate": True},
     "ssh.example": {"A": ["203.0.113.30"]},
+    "dns.example": {"A": ["203.0.113.53"]},
     # answers that rebind protection is for
     "rebind.example": {"A": ["10.9.0.10"], "AAAA": ["fd99::10"]},
     "rebind-cgn.example": {"A": ["100.64.9.10"]},
@@ -197,12 +198,12 @@ class ResolverUdp(asyncio.DatagramProtocol):
             asyncio.get_running_loop().call_later(delay, self.transport.sendto, out, peer)
 
 
-def resolver_tcp(resolver, log):
+def resolver_tcp(resolver, log, transport="tcp"):
     async def serve(reader, writer):
         try:
             while True:
                 length = struct.unpack("!H", await reader.readexactly(2))[0]
-                out, delay = answer(await reader.readexactly(length), "tcp", resolver, log)
+                out, delay = answer(await reader.readexactly(length), transport, resolver, log)
                 await asyncio.sleep(delay)
                 if out is not None:
                     writer.write(struct.pack("!H", len(out)) + out)
@@ -375,6 +376,8 @@ def make_certificates():
 
 async def internet():
     make_certificates()
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(os.path.join(DIR, "server.pem"), os.path.join(DIR, "server.key"))
     queries, streams = Log("queries.log"), Log("streams.log")
     Log("packets.log")
     threading.Thread(target=watch_packets, daemon=True).start()
@@ -382,10 +385,9 @@ async def internet():
     for resolver in RESOLVERS:
         await loop.create_datagram_endpoint(lambda r=resolver: ResolverUdp(r, queries), (resolver, 53))
         await asyncio.start_server(resolver_tcp(resolver, queries), resolver, 53)
+        await asyncio.start_server(resolver_tcp(resolver, queries, "tls"), resolver, 853, ssl=context)
     for port, handler in SERVERS.items():
         await asyncio.start_server(served(streams, handler), None, port, backlog=1024)
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(os.path.join(DIR, "server.pem"), os.path.join(DIR, "server.key"))
     for port in (443, 8443):
         await asyncio.start_server(served(streams, http), None, port, backlog=1024, ssl=context)
     for port in (7, 443, 5000):
