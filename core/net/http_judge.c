@@ -154,6 +154,10 @@ static bool field_at(const void *user, size_t n, const char **ret_name, size_t *
 static bool is_allowed(struct interception *ix, struct request *q, const struct http_head *head)
 {
     struct tcp_flow *f = ix->flow;
+    if (!f->flow.decision.inspect) {
+        q->decision = f->flow.decision; /* which holds for all of them */
+        return q->decision.action == LN_ALLOW;
+    }
     ln_http_request request = {
         .method = head->method.at,
         .method_len = head->method.len,

@@ -391,9 +391,18 @@
 ---@field bytes? integer
 
 --- # tls
+---
+--- A client that speaks TLS to an intercepted port shakes hands with lunette, once lunette has with the server: with
+--- the certificate of a CA that the guest trusts, and in the protocol that the server chose. Each request must name
+--- the host that the connection is to (else 421) and is judged by the rules (else 403). A server that cannot be had,
+--- or verified, is told by a 502 that says why; a client that speaks no HTTP gets an alert. A client that names no
+--- server (no SNI) is taken at its word about the address: the server must have a certificate for that. Other
+--- protocols over TLS pass as they are, but for placeholders of secrets; so do other protocols than TLS, once their
+--- first bytes were looked at. A first flight that does not show in time what it is is reset.
 ---@class lunette.Tls
 ---
---- Names whose connections are judged and then passed on untouched. Default: none.
+--- Names whose connections are judged and then passed on untouched; an address, for clients that show no name. Where
+--- rules are about requests, such a connection has none that could be allowed. Default: none.
 ---
 --- ```lua
 --- return { policy = "public-only", tls = { bypass = { "pinned.example", "*.bank.example" } } }

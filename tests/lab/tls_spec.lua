@@ -296,4 +296,19 @@ return { rules = { lunette.allow("web.example"):tcp("4430-4438"):http { methods 
     assert.equal(1, lab.count_events(result.events, { kind = "http_request", action = "allow", rule = 1 }))
     assert.equal(3, lab.count_events(result.events, { kind = "http_request", action = "deny", status = 403 }))
   end)
+
+  it("holds for plain HTTP too, for each request of a connection, and for what is none", function()
+    recorded(4438)
+    local rules = [[local lunette = require "lunette"
+return { rules = { lunette.allow("web.example"):tcp(4438):http { methods = { "GET" } } } }]]
+    local result = run(([[
+      %s -o /dev/null -w '%%{http_code} ' http://web.example:4438/one --next -o /dev/null -w '%%{http_code} ' \
+        -X DELETE http://web.example:4438/two --next -o /dev/null -w '%%{http_code}' http://web.example:4438/three
+      echo 'not HTTP' | timeout 5 nc -N web.example 4438]]):format(CURL), { policy = rules })
+    assert.equal("200 403 200", result.out, result.err)
+    local sent = recorded(4438)
+    assert.equal(2, occurrences(sent, "HTTP/1.1"), sent)
+    assert.not_matches("DELETE", sent)
+    assert.not_matches("not HTTP", sent)
+  end)
 end)
