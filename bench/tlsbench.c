@@ -91,45 +91,95 @@ static void close_session(struct worker *w, SSL *ssl)
     close(fd);
 }
 
-/* The length of the body whose head ends at `at`. */
-static size_t body_length(const char *head)
+static _Noreturn void fail_answer(const char *head)
 {
-    const char *field = strcasestr(head, "\ncontent-length:");
-    if (field == NULL || strncmp(head, "HTTP/1.1 200", 12) != 0) {
-        fprintf(stderr, PROGRAM ": unexpected answer: %.100s\n", head);
-        exit(1);
+    fprintf(stderr, PROGRAM ": unexpected answer: %.100s\n", head);
+    exit(1);
+}
+
+/* A response on its way. */
+struct reader {
+    SSL *ssl;
+    char data[64 << 10];
+    size_t at, len; /* what was read and is not used */
+};
+
+static void read_more(struct reader *r)
+{
+    if (r->at == r->len) {
+        r->at = r->len = 0;
     }
-    return strtoul(field + 16, NULL, 10);
+    int n = SSL_read(r->ssl, r->data + r->len, (int)(sizeof(r->data) - 1 - r->len));
+    if (n <= 0) {
+        fail_tls("read");
+    }
+    r->len += (size_t)n;
+    r->data[r->len] = '\0';
+}
+
+/* A line, terminated, or everything up to an empty line. */
+static char *read_until(struct reader *r, const char *end)
+{
+    char *found;
+    if (r->at > 0) {
+        memmove(r->data, r->data + r->at, r->len - r->at + 1);
+        r->len -= r->at;
+        r->at = 0;
+    }
+    while (r->len == 0 || (found = strstr(r->data, end)) == NULL) {
+        read_more(r);
+    }
+    *found = '\0';
+    r->at = (size_t)(found - r->data) + strlen(end);
+    return r->data;
+}
+
+static void skip(struct reader *r, size_t len)
+{
+    while (len > 0) {
+        if (r->at == r->len) {
+            read_more(r);
+        }
+        size_t n = r->len - r->at < len ? r->len - r->at : len;
+        r->at += n;
+        len -= n;
+    }
+}
+
+static size_t skip_chunks(struct reader *r)
+{
+    size_t total = 0, len;
+    do {
+        len = strtoul(read_until(r, "\r\n"), NULL, 16);
+        skip(r, len + 2);
+        total += len;
+    } while (len > 0);
+    return total;
 }
 
 /* One request and its whole answer. Returns the length of the body. */
 static size_t exchange(SSL *ssl, const char *request)
 {
-    static _Thread_local char data[64 << 10];
-    size_t len = 0;
-    char *end = NULL;
+    static _Thread_local struct reader r;
+    r.ssl = ssl;
+    r.at = r.len = 0;
     if (SSL_write(ssl, request, (int)strlen(request)) <= 0) {
         fail_tls("write");
     }
-    while (end == NULL) {
-        int n = SSL_read(ssl, data + len, (int)(sizeof(data) - 1 - len));
-        if (n <= 0) {
-            fail_tls("read");
-        }
-        len += (size_t)n;
-        data[len] = '\0';
-        end = strstr(data, "\r\n\r\n");
+    const char *head = read_until(&r, "\r\n\r\n");
+    const char *field = strcasestr(head, "\ncontent-length:");
+    if (strncmp(head, "HTTP/1.1 200", 12) != 0) {
+        fail_answer(head);
     }
-    size_t body = body_length(data);
-    size_t got = len - (size_t)(end + 4 - data);
-    while (got < body) {
-        int n = SSL_read(ssl, data, sizeof(data));
-        if (n <= 0) {
-            fail_tls("read");
-        }
-        got += (size_t)n;
+    if (strcasestr(head, "\ntransfer-encoding: chunked") != NULL) {
+        return skip_chunks(&r);
     }
-    return body;
+    if (field == NULL) {
+        fail_answer(head);
+    }
+    size_t len = strtoul(field + 16, NULL, 10);
+    skip(&r, len);
+    return len;
 }
 
 static void connect_again_and_again(struct worker *w)

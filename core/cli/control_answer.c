@@ -89,6 +89,14 @@ static void answer_stats(struct answer *a, const char *argument)
     say_count(json, "events_lost", stats.events_lost);
     say_count(json, "bytes_out", stats.bytes_out);
     say_count(json, "bytes_in", stats.bytes_in);
+    say_count(json, "tls_guest_full", stats.tls_guest_full);
+    say_count(json, "tls_guest_resumed", stats.tls_guest_resumed);
+    say_count(json, "tls_server_full", stats.tls_server_full);
+    say_count(json, "tls_server_resumed", stats.tls_server_resumed);
+    say_count(json, "tls_failed", stats.tls_failed);
+    say_count(json, "http_requests", stats.http_requests);
+    say_count(json, "secrets_used", stats.secrets_used);
+    say_count(json, "secret_violations", stats.secret_violations);
     say_budget(json, a->session->gateway, stats.used_up);
     json_open(json, "drops", '{');
     const char *name;

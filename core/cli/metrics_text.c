@@ -87,6 +87,27 @@ static void write_flows(FILE *out, const ln_gateway *gw, const ln_stats *stats)
            ln_pins_count(gw->admission.pins));
 }
 
+static void write_tls(FILE *out, const ln_stats *stats)
+{
+    start(out, "tls_handshakes_total", "counter",
+          "TLS handshakes completed, with the guest and with servers, full and resumed.");
+    const struct {
+        const char *labels;
+        uint64_t value;
+    } handshakes[] = {
+        {"side=\"guest\",kind=\"full\"", stats->tls_guest_full},
+        {"side=\"guest\",kind=\"resumed\"", stats->tls_guest_resumed},
+        {"side=\"server\",kind=\"full\"", stats->tls_server_full},
+        {"side=\"server\",kind=\"resumed\"", stats->tls_server_resumed},
+    };
+    for (size_t i = 0; i < sizeof(handshakes) / sizeof(handshakes[0]); i++) {
+        fprintf(out, "lunette_tls_handshakes_total{%s} %" PRIu64 "\n", handshakes[i].labels,
+                handshakes[i].value);
+    }
+    number(out, "tls_failed_total", "counter", "TLS handshakes and sessions that failed.",
+           stats->tls_failed);
+}
+
 static void write_reasons(FILE *out, const ln_gateway *gw, const ln_stats *stats)
 {
     const char *name;
@@ -132,6 +153,7 @@ void metrics_write(const ln_gateway *gw, const char *policy, uint32_t slot, FILE
     fprintf(out, "\",slot=\"%" PRIu32 "\"} 1\n", slot);
     write_traffic(out, gw, &stats);
     write_flows(out, gw, &stats);
+    write_tls(out, &stats);
     write_reasons(out, gw, &stats);
     write_rules(out, gw);
 }

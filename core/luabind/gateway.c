@@ -289,6 +289,14 @@ static int gateway_stats(lua_State *L)
         {"events_lost", stats.events_lost},
         {"bytes_out", stats.bytes_out},
         {"bytes_in", stats.bytes_in},
+        {"tls_guest_full", stats.tls_guest_full},
+        {"tls_guest_resumed", stats.tls_guest_resumed},
+        {"tls_server_full", stats.tls_server_full},
+        {"tls_server_resumed", stats.tls_server_resumed},
+        {"tls_failed", stats.tls_failed},
+        {"http_requests", stats.http_requests},
+        {"secrets_used", stats.secrets_used},
+        {"secret_violations", stats.secret_violations},
     };
     lua_newtable(L);
     for (size_t i = 0; i < sizeof(counters) / sizeof(*counters); i++) {

@@ -5,6 +5,7 @@
 
 #include "net/gateway.h"
 #include "net/trust.h"
+#include "tls/session.h"
 
 static const char *state_name(enum flow_class flow_class)
 {
@@ -174,6 +175,18 @@ void ln_gateway_stats(const ln_gateway *gw, ln_stats *ret)
     ret->bytes_out = gw->lanes[LN_EGRESS].used;
     ret->bytes_in = gw->lanes[LN_INGRESS].used;
     ret->used_up = gateway_is_used_up(gw);
+    ret->http_requests = gw->events.counts[LN_EVENT_HTTP_REQUEST];
+    ret->secrets_used = gw->events.counts[LN_EVENT_SECRET_USED];
+    ret->secret_violations = gw->events.counts[LN_EVENT_SECRET_VIOLATION];
+    if (gw->engine != NULL) {
+        struct tls_engine_stats tls;
+        tls_engine_stats(gw->engine, &tls);
+        ret->tls_guest_full = tls.full_server; /* we are the server of the guest */
+        ret->tls_guest_resumed = tls.resumed_server;
+        ret->tls_server_full = tls.full_client;
+        ret->tls_server_resumed = tls.resumed_client;
+        ret->tls_failed = tls.failed;
+    }
 }
 
 const char *ln_drop_name(unsigned reason)

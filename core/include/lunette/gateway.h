@@ -80,6 +80,9 @@ typedef struct ln_stats {
     uint64_t bytes_out, bytes_in; /* payload of all flows and of DNS; what `budget` counts */
     bool used_up;                 /* a budget is */
     uint64_t drops[32];           /* by drop reason */
+    /* TLS handshakes completed with the guest and with servers, and those of all that failed. */
+    uint64_t tls_guest_full, tls_guest_resumed, tls_server_full, tls_server_resumed, tls_failed;
+    uint64_t http_requests, secrets_used, secret_violations;
 } ln_stats;
 
 /* Creates a gateway. Returns 0, or a negative errno with *reterr filled (may be NULL). */
