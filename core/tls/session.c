@@ -66,12 +66,25 @@ static void send_alert(struct tls_session *s, uint8_t alert)
     (void)mbedtls_ssl_send_alert_message(&s->ssl, MBEDTLS_SSL_ALERT_LEVEL_FATAL, alert);
 }
 
+/* A client of TLS 1.3 that does not trust our certificate may say so before it has keys to say it
+ * with (OpenSSL does): an alert in the clear, where mbedTLS expects a protected record. */
+static bool is_clear_alert(const struct tls_session *s)
+{
+    const uint8_t *record = s->ssl.MBEDTLS_PRIVATE(in_hdr);
+    return !s->is_client && s->state != SESSION_OPEN && record != NULL &&
+           record[0] == MBEDTLS_SSL_MSG_ALERT && record[3] == 0 && record[4] == 2 &&
+           record[5] == MBEDTLS_SSL_ALERT_LEVEL_FATAL;
+}
+
 /* After mbedTLS gave `error` in a call before which `out_len` bytes were waiting: it sends an alert
  * for most errors; where it did not, one is sent here. */
 static void fail_in_call(struct tls_session *s, int error, size_t out_len)
 {
     if (error == MBEDTLS_ERR_SSL_FATAL_ALERT_MESSAGE) {
         s->last_alert = s->ssl.MBEDTLS_PRIVATE(in_msg)[1];
+    } else if (is_clear_alert(s)) {
+        s->last_alert = s->ssl.MBEDTLS_PRIVATE(in_hdr)[6];
+        error = MBEDTLS_ERR_SSL_FATAL_ALERT_MESSAGE;
     }
     session_fail(s, error);
     if (s->out.len == out_len && s->fault.code != TLS_FAULT_ALERT &&
