@@ -3,8 +3,10 @@
 --- the network at the other. Events come to a function of this script, which also changes the policy
 --- while the machine runs.
 ---
----   vmm.lua POLICY [SECOND_POLICY] -- COMMAND...
+---   vmm.lua [-o DIR] POLICY [SECOND_POLICY] -- COMMAND...
 ---
+--- -o: what the machine is to trust is written to DIR/bundle, and what it holds in the place of secrets to
+--- DIR/placeholders, a line NAME=VALUE each, before COMMAND starts.
 --- COMMAND gets the machine's end as descriptor 3, for QEMU's
 --- -netdev stream,server=off,addr.type=fd,addr.str=3. When the machine's first TCP connection is
 --- closed, SECOND_POLICY takes over. Exits with COMMAND's status, 125 when it could not do its work.
@@ -21,14 +23,15 @@ local function fail(message)
   os.exit(125)
 end
 
-local policies, command = {}, {}
+local policies, command, give = {}, {}, nil
 do
-  local into = policies
-  for _, word in ipairs(arg) do
-    if word == "--" and into == policies then into = command else into[#into + 1] = word end
+  local into, first = policies, 1
+  if arg[1] == "-o" then give, first = arg[2], 3 end
+  for i = first, #arg do
+    if arg[i] == "--" and into == policies then into = command else into[#into + 1] = arg[i] end
   end
   if #policies == 0 or #policies > 2 or #command == 0 then
-    fail "usage: vmm.lua POLICY [SECOND_POLICY] -- COMMAND..."
+    fail "usage: vmm.lua [-o DIR] POLICY [SECOND_POLICY] -- COMMAND..."
   end
 end
 
@@ -36,6 +39,35 @@ end
 local function load_policy(path)
   local ok, policy = pcall(lunette.load, path)
   return ok and policy or fail(policy)
+end
+
+-- ---- the gateway ----
+
+local first_closed = false
+
+local function on_event(event)
+  print(("event %s %s %s"):format(event.kind, event.name or event.dst or "-", event.reason or "-"))
+  if event.kind == "flow_close" and event.protocol == "tcp" then first_closed = true end
+end
+
+local send_frame -- to the machine
+
+local gateway = lunette.gateway {
+  policy = load_policy(policies[1]),
+  on_frame = function(bytes) send_frame(bytes) end,
+  on_event = on_event,
+}
+
+if give then
+  local function write(name, text)
+    local file = assert(io.open(give .. "/" .. name, "w"))
+    assert(file:write(text))
+    file:close()
+  end
+  local lines = {}
+  for _, secret in ipairs(gateway:secrets()) do lines[#lines + 1] = secret.name .. "=" .. secret.placeholder .. "\n" end
+  write("bundle", gateway:trust() or "")
+  write("placeholders", table.concat(lines))
 end
 
 -- ---- the machine: each frame has its length before it, 4 bytes, big-endian ----
@@ -48,35 +80,27 @@ do
   assert(ours:open(pair[1]))
 end
 
-local machine, why = uv.spawn(command[1], {
+local machine, problem_of_start = uv.spawn(command[1], {
   args = table.move(command, 2, #command, 1, {}),
   stdio = { 0, 1, 2, theirs }, -- the last becomes descriptor 3
 }, function(code, signal) status = signal == 0 and code or 125 end)
-if not machine then fail(("%s: %s"):format(command[1], why)) end
+if not machine then fail(("%s: %s"):format(command[1], problem_of_start)) end
 assert(uv.fs_close(theirs))
 
-local function on_frame(bytes)
+function send_frame(bytes)
   if ours:get_write_queue_size() + #bytes <= QUEUE_MAX then ours:write(string.pack(">s4", bytes)) end
 end
 
--- ---- the gateway ----
-
-local first_closed = false
-
-local function on_event(event)
-  print(("event %s %s %s"):format(event.kind, event.name or event.dst or "-", event.reason or "-"))
-  if event.kind == "flow_close" and event.protocol == "tcp" then first_closed = true end
-end
-
-local gateway = lunette.gateway {
-  policy = load_policy(policies[1]),
-  on_frame = on_frame,
-  on_event = on_event,
-}
+-- ---- turns ----
 
 --- Does what is due. The policy is changed here, for a handler of events may not do it.
 local function turn()
   gateway:dispatch()
+  local why = gateway:condemned() -- a violation of the kind that ends the machine
+  if why then
+    io.stderr:write("vmm: the machine is ended: ", why, "\n")
+    machine:kill "sigkill"
+  end
   if first_closed and policies[2] then
     gateway:reload(load_policy(policies[2]))
     policies[2] = nil

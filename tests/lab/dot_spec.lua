@@ -31,8 +31,6 @@ local function ask(text, server, names)
     :format(CLIENT, server, names))
 end
 
-setup(function() os.execute "export XDG_DATA_HOME=$LAB/data" end)
-
 describe("DNS over TLS", function()
   it("is answered by the resolver that the guest chose, name by name", function()
     local mark = lab.mark()

@@ -40,7 +40,7 @@ local function occurrences(text, what)
 end
 
 setup(function()
-  os.execute "export XDG_DATA_HOME=$LAB/data; ip netns exec internet /usr/bin/python3 tests/lab/tls_servers.py $LAB &"
+  os.execute "ip netns exec internet /usr/bin/python3 tests/lab/tls_servers.py $LAB &"
   local ready = lab.host "for _ in $(seq 300); do [ -e $LAB/tls.ready ] && exit 0; sleep 0.1; done; exit 1"
   assert(ready.status == 0, "the TLS servers did not start")
 end)
