@@ -257,6 +257,7 @@ static enum http_verdict put_in(struct interception *ix, struct request *q, stru
         }
     }
     if (r < 0) {
+        q->reason = "too_large";
         return HTTP_RESET;
     }
     if (!secret_set_is_empty(&q->report.missing)) {

@@ -59,8 +59,8 @@
 ---
 --- Why, as a stable word: rule, default, deny_domain, never, on_connect, on_dns, handler_error,
 --- rebind, budget;
---- of a request: rule, default, authority_mismatch, not_http, malformed, secret_violation, secret_unavailable,
---- or that of the tls_error; of a first flight: server_first, first_flight_slow, first_flight_cut, quic;
+--- of a request: rule, default, authority_mismatch, malformed, too_large, secret_violation, secret_unavailable,
+--- or that of the tls_error; of a first flight: not_http, server_first, first_flight_slow, first_flight_cut, quic;
 --- how a flow ended:
 --- done, idle, budget, proxy, proxy_auth, proxy_protocol, refused, timeout, reset_by_guest, reset_by_peer, denied.
 ---@field reason? string
