@@ -17,7 +17,7 @@
 #define HOST "172.16.0.1" /* the host's address as the guest knows it */
 #define NAME "web.test"
 
-enum { ROUNDS = 60, TEXT_MAX = 65536 };
+enum { ROUNDS = 20, IDLE_ROUNDS = 4, TEXT_MAX = 65536 };
 
 static char dir[] = "/tmp/lunette-scenario-XXXXXX";
 
@@ -26,6 +26,7 @@ struct end {
     struct tls_session *tls;
     char text[TEXT_MAX]; /* plaintext received */
     size_t len;
+    size_t heard; /* bytes of ciphertext */
     bool over;
 };
 
@@ -180,6 +181,7 @@ static void move_host(struct scene *s)
     }
     while ((n = recv(s->fd, data, sizeof(data), MSG_DONTWAIT)) > 0) {
         (void)tls_session_feed(s->host.tls, data, (size_t)n);
+        s->host.heard += (size_t)n;
         advance(&s->host);
     }
 }
@@ -187,7 +189,8 @@ static void move_host(struct scene *s)
 /* Lets both ends and the gateway go on until nothing more is to come. */
 static void go_on(struct scene *s)
 {
-    for (int i = 0; i < ROUNDS; i++) {
+    for (int idle = 0; idle < IDLE_ROUNDS; idle++) {
+        size_t before = s->w.n_frames + s->guest.len + s->host.len + s->host.heard;
         if (s->guest.tls != NULL) {
             move_guest(s);
         }
@@ -195,6 +198,8 @@ static void go_on(struct scene *s)
             move_host(s);
         }
         settle(&s->w);
+        size_t after = s->w.n_frames + s->guest.len + s->host.len + s->host.heard;
+        idle = after != before ? 0 : idle;
     }
 }
 
@@ -389,6 +394,32 @@ static void test_handshakes_make_room_for_others(void **state)
 
 /* ---- first flights ---- */
 
+static void host_expect_nothing_now(int fd)
+{
+    char byte;
+    assert_int_equal(recv(fd, &byte, 1, MSG_DONTWAIT | MSG_PEEK), -1);
+}
+
+static void test_a_hello_byte_by_byte_is_one_hello(void **state)
+{
+    struct scene s;
+    (void)state;
+    BEGIN(&s, "allow@" NAME ":tcp");
+    open_flow(&s);
+    begin_guest(&s, NAME, TLS_ALPN_HTTP11);
+    begin_host(&s, NAME, TLS_ALPN_HTTP11);
+    advance(&s.guest);
+    struct byte_queue *hello = tls_session_output(s.guest.tls);
+    for (; hello->len > 0; byte_queue_drop(hello, 1)) {
+        host_expect_nothing_now(s.fd);
+        guest_send_all(&s.g, byte_queue_bytes(hello), 1);
+    }
+    go_on(&s);
+    assert_true(tls_session_is_open(s.guest.tls));
+    assert_string_equal(told_nth(&s.w, LN_EVENT_TLS_INTERCEPTED, 0)->name, NAME);
+    end(&s);
+}
+
 static void test_a_slow_hello_never_reaches_the_host(void **state)
 {
     struct scene s;
@@ -527,6 +558,7 @@ int main(void)
         cmocka_unit_test(test_a_guest_that_stops_in_its_handshake_is_ended),
         cmocka_unit_test(test_a_guest_that_does_not_trust_us_is_told_of),
         cmocka_unit_test(test_handshakes_make_room_for_others),
+        cmocka_unit_test(test_a_hello_byte_by_byte_is_one_hello),
         cmocka_unit_test(test_a_slow_hello_never_reaches_the_host),
         cmocka_unit_test(test_a_silent_guest_hears_a_server_that_speaks_first),
         cmocka_unit_test(test_tls_behind_a_server_that_spoke_is_refused),
