@@ -419,7 +419,8 @@
 --- ```
 ---@field verify_upstream_for? table<string, boolean>
 ---
---- TCP ports on which TLS is intercepted. Default: { 443 }.
+--- TCP ports on which TLS is intercepted. Default: { 443 }. Port 853 (DNS over TLS) is one of them in any case, where a
+--- rule allows the connection: each query in it is judged like those to port 53.
 ---@field intercepted_ports? integer[]
 ---
 --- Whether UDP to these ports is refused, so that clients fall back from QUIC. Default: true.
@@ -486,7 +487,8 @@
 --- long as lunette runs: a number, or a text such as "500MB" (1000s) or "10GiB" (1024s). Not a byte more passes, but
 --- for the answers to DNS queries. When one is used up, that is told once, as a limit with the reason `budget`; all
 --- flows are ended, those that follow are denied, and so is every DNS query (NXDOMAIN), for names carry data as well. A
---- reload that gives more opens the network again; what was used stays used. `lunette ctl stats` tells how much that is.
+--- reload that gives more opens the network again; what was used stays used. `lunette ctl stats` tells how much that
+--- is.
 ---
 --- ```lua
 --- return { policy = "public-only", budget = { egress = "100MB", ingress = "10GiB" } }
@@ -499,9 +501,10 @@
 ---
 --- All TCP connections of the guest that are allowed reach the network through this proxy, by SOCKS5 or HTTP CONNECT:
 --- `"socks5://HOST:PORT"`, `"http://USER:PASSWORD@HOST:PORT"`, percent-encoded where need be; or a table with `url`. A
---- host name is resolved when the policy is loaded. The policy judges the real destination, before. Not through the proxy go DNS, UDP, ICMP, published ports, and the
---- gateway's own address, which stands for the host's loopback. The proxy itself is not for the guest to reach. What a
---- flow ends with when the proxy is at fault: `proxy` (it cannot be reached), `proxy_auth`, `proxy_protocol`.
+--- host name is resolved when the policy is loaded. The policy judges the real destination, before. Not through the
+--- proxy go DNS, UDP, ICMP, published ports, and the gateway's own address, which stands for the host's loopback. The
+--- proxy itself is not for the guest to reach. What a flow ends with when the proxy is at fault: `proxy` (it cannot be
+--- reached), `proxy_auth`, `proxy_protocol`.
 ---
 --- ```lua
 --- return { policy = "public-only", upstream_proxy = "socks5://127.0.0.1:1080" }
@@ -510,9 +513,9 @@
 ---@field url string
 ---
 --- "local": the proxy is given the address that the guest connects to. "remote": where a rule by name allows the flow,
---- the proxy is given that name and looks it up itself: the one that the client showed, the rule's, or the only one that
---- the guest resolved to the address. Where a rule by address does, or it is not certain which name, it is given the
---- address, for that is what was judged. Default: "local".
+--- the proxy is given that name and looks it up itself: the one that the client showed, the rule's, or the only one
+--- that the guest resolved to the address. Where a rule by address does, or it is not certain which name, it is given
+--- the address, for that is what was judged. Default: "local".
 ---
 --- ```lua
 --- return { policy = "public-only", upstream_proxy = { url = "http://proxy.example:3128", resolve = "remote" } }

@@ -12,10 +12,11 @@
 
 static void test_certificates_become_entries(void **state)
 {
-    static const char pem[] = "comment\n-----BEGIN CERTIFICATE-----\nYWJj\n-----END CERTIFICATE-----\n"
-                              "-----BEGIN CERTIFICATE-----\n*\n-----END CERTIFICATE-----\n"
-                              "-----BEGIN CERTIFICATE-----\nZGVm\nZw==\n-----END CERTIFICATE-----\n"
-                              "-----BEGIN CERTIFICATE-----\nYWJj\n";
+    static const char pem[] =
+        "comment\n-----BEGIN CERTIFICATE-----\nYWJj\n-----END CERTIFICATE-----\n"
+        "-----BEGIN CERTIFICATE-----\n*\n-----END CERTIFICATE-----\n"
+        "-----BEGIN CERTIFICATE-----\nZGVm\nZw==\n-----END CERTIFICATE-----\n"
+        "-----BEGIN CERTIFICATE-----\nYWJj\n";
     static const char expected[] = "\xfe\xed\xfe\xed\0\0\0\2\0\0\0\2"
                                    "\0\0\0\2\0\11lunette-1\0\0\0\0\0\0\0\0\0\5X.509\0\0\0\3abc"
                                    "\0\0\0\2\0\11lunette-2\0\0\0\0\0\0\0\0\0\5X.509\0\0\0\4defg"
