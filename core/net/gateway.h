@@ -44,6 +44,7 @@ enum gateway_limit {
     LIMIT_CONNECTIONS, /* flows: the new one is refused */
     LIMIT_HALF_OPEN,   /* of them: the oldest goes */
     LIMIT_DNS,         /* queries in flight: the new one is refused */
+    LIMIT_DNS_STREAMS, /* connections to port 53: the one unused for longest goes */
     LIMIT_MACHINE, /* memory, descriptors or ports of the machine: what needed them is refused */
     GATEWAY_LIMITS
 };

@@ -29,7 +29,9 @@ struct name_service {
         *questions[NAME_QUESTION_SLOTS]; /* that further lookups may share, by hash */
     struct hash_key hash_key;
     struct name_stream *current; /* whose segment is being dealt with; NULL once it is gone */
-    size_t queued;               /* bytes of replies in all streams */
+    struct name_stream *oldest_stream, *newest_stream; /* of those open, by last use */
+    unsigned n_streams;
+    size_t queued; /* bytes of replies in all streams */
 };
 
 /* A query on its way. */

@@ -6,6 +6,10 @@
  * has not taken; its input then fills, its window closes. What all streams hold together is bounded
  * by ALL_QUEUED_MAX: one whose reply exceeds that is reset.
  *
+ * Open streams are bounded apart from other flows, by STREAMS_MAX and a quarter of max_connections,
+ * so that they cannot take the room of those: for one more, the one unused for longest goes.
+ * Clients are to expect that (RFC 7766 section 6.2.4).
+ *
  * A stream ends when the guest has sent its FIN and has all replies; when it sends what cannot be a
  * query (reset); or when nothing was asked nor taken for limits.dns_tcp_idle_ms: with a FIN, and an
  * RST as long after. */
@@ -23,7 +27,9 @@ enum {
     IN_MAX = 64 * 1024, /* bytes that the guest may send ahead: wide enough a window for any MTU */
     LOOKUPS_MAX = 16,
     QUEUE_MAX = 64 * 1024,
-    ALL_QUEUED_MAX = 4 * 1024 * 1024
+    ALL_QUEUED_MAX = 4 * 1024 * 1024,
+    STREAMS_MAX = 128,
+    STREAMS_SHARE = 4 /* of max_connections: one in that many */
 };
 
 struct name_stream {
@@ -31,6 +37,7 @@ struct name_stream {
     struct tcp_endpoint ep;
     struct tcp_far side; /* the endpoint's view of us */
     struct name_service *service;
+    struct name_stream *older, *newer; /* in the service's list, while `listed` */
     struct timer idle;
     struct name_lookups lookups;
     struct byte_queue in;  /* not yet taken as queries */
@@ -38,6 +45,7 @@ struct name_stream {
     bool stalled;          /* whole queries may be in `in` */
     bool finished;         /* the guest's FIN was taken */
     bool closing;          /* idle for too long: our FIN follows the last reply */
+    bool listed;           /* it is open */
 };
 
 static struct name_stream *stream_of_side(struct tcp_far *side)
@@ -53,6 +61,47 @@ static struct name_stream *stream_of_timer(struct timer *timer)
 struct name_lookups *name_stream_lookups(struct name_stream *stream)
 {
     return &stream->lookups;
+}
+
+/* ---- those open, by last use ---- */
+
+static void unlist(struct name_stream *s)
+{
+    struct name_service *service = s->service;
+    if (!s->listed) {
+        return;
+    }
+    *(s->older != NULL ? &s->older->newer : &service->oldest_stream) = s->newer;
+    *(s->newer != NULL ? &s->newer->older : &service->newest_stream) = s->older;
+    s->listed = false;
+    service->n_streams--;
+}
+
+/* As the one used last. */
+static void list(struct name_stream *s)
+{
+    struct name_service *service = s->service;
+    unlist(s);
+    s->older = service->newest_stream;
+    s->newer = NULL;
+    *(s->older != NULL ? &s->older->newer : &service->oldest_stream) = s;
+    service->newest_stream = s;
+    s->listed = true;
+    service->n_streams++;
+}
+
+/* Makes room for one more. */
+static void bound_streams(struct name_service *service)
+{
+    ln_gateway *gw = service->gw;
+    uint32_t share =
+        ln_policy_settings(gw->admission.policy)->limits.max_connections / STREAMS_SHARE;
+    uint32_t most = share < 1 ? 1 : share > STREAMS_MAX ? STREAMS_MAX : share;
+    while (service->n_streams >= most) {
+        gw->stats.flows_evicted++;
+        gateway_over_limit(gw, LIMIT_DNS_STREAMS);
+        tcp_abort(&service->oldest_stream->ep);
+    }
 }
 
 /* ---- replies ---- */
@@ -86,11 +135,15 @@ static bool is_blocked(const struct name_stream *s)
     return s->lookups.n >= LOOKUPS_MAX || s->out.len >= QUEUE_MAX;
 }
 
+/* It was used: its idle time starts again. */
 static void rest(struct name_stream *s)
 {
     ln_gateway *gw = s->service->gw;
     const ln_limits *limits = &ln_policy_settings(gw->admission.policy)->limits;
     (void)timer_set(&gw->loop.timers, &s->idle, gw->loop.now_ns + limits->dns_tcp_idle_ms * MS_NS);
+    if (s->listed) {
+        list(s);
+    }
 }
 
 /* Takes whole queries out of the input, until there is none or the stream is blocked. Returns 0, or
@@ -192,6 +245,8 @@ static void side_opened(struct tcp_far *side)
     struct name_stream *s = stream_of_side(side);
     ln_gateway *gw = s->service->gw;
     flow_table_move(&gw->flows, &s->flow, FLOW_OPEN, gw->loop.now_ns);
+    bound_streams(s->service);
+    list(s);
     rest(s);
 }
 
@@ -210,6 +265,7 @@ static void side_closed(struct tcp_far *side, enum tcp_end end)
     if (s->service->current == s) {
         s->service->current = NULL;
     }
+    unlist(s);
     name_cancel_lookups(s->service, &s->lookups);
     timer_cancel(&gw->loop.timers, &s->idle);
     s->service->queued -= s->out.len;

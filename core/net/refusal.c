@@ -69,6 +69,7 @@ static const char *const limit_names[] = {
     [LIMIT_CONNECTIONS] = "max_connections",
     [LIMIT_HALF_OPEN] = "half_open",
     [LIMIT_DNS] = "dns_in_flight",
+    [LIMIT_DNS_STREAMS] = "dns_connections",
     [LIMIT_MACHINE] = "machine",
 };
 static_assert(sizeof(limit_names) / sizeof(limit_names[0]) == GATEWAY_LIMITS,

@@ -800,20 +800,27 @@ static void test_stream_to_a_denied_resolver_answers_nxdomain(void **state)
     scene_end(s);
 }
 
-static void test_streams_count_towards_the_limits(void **state)
+static void test_stream_unused_for_longest_makes_room(void **state)
 {
     (void)state;
-    struct scene *s = SCENE("allow@*", "max_connections=2");
+    struct scene *s = SCENE("allow@*", "max_connections=8"); /* two streams */
     struct guest a = stream_to(s, "172.16.0.1");
     struct guest b = stream_to(s, "172.16.0.1");
-    struct guest c = guest_connect(&s->w, "172.16.0.1", 53);
-    assert_int_equal(c.state, GUEST_SILENCE);
-    guest_reset(&a);
-    struct guest d = stream_to(s, "172.16.0.1");
+    struct wire query = {0};
+    add_query(&query, 1, "www.example");
+    guest_send(&a, query.data, query.len);
+    settle(&s->w);
+    struct guest c = stream_to(s, "172.16.0.1");
+    guest_hear(&a);
+    guest_hear(&b);
+    guest_hear(&c);
+    assert_int_equal(a.state, GUEST_OPEN);
+    assert_int_equal(b.state, GUEST_RESET);
+    assert_int_equal(c.state, GUEST_OPEN);
+    assert_string_equal(told_nth(&s->w, LN_EVENT_LIMIT, 0)->reason, "dns_connections");
     guest_free(&a);
     guest_free(&b);
     guest_free(&c);
-    guest_free(&d);
     scene_end(s);
 }
 
@@ -850,7 +857,7 @@ int main(void)
         cmocka_unit_test(test_guest_that_does_not_read_is_not_read_from),
         cmocka_unit_test(test_reset_with_questions_on_their_way_tells_them),
         cmocka_unit_test(test_stream_to_a_denied_resolver_answers_nxdomain),
-        cmocka_unit_test(test_streams_count_towards_the_limits),
+        cmocka_unit_test(test_stream_unused_for_longest_makes_room),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
