@@ -400,6 +400,7 @@ ln_gateway *ln_gateway_free(ln_gateway *gw)
     datagram_stop(gw);
     gw->trust = trust_free(gw->trust);
     timer_cancel(&gw->loop.timers, &gw->tick);
+    timer_cancel(&gw->loop.timers, &gw->doubt);
     lane_stop(&gw->lanes[LN_EGRESS]);
     lane_stop(&gw->lanes[LN_INGRESS]);
     flow_table_fini(&gw->flows);

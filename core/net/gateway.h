@@ -95,7 +95,9 @@ struct ln_gateway {
     struct lane lanes[2]; /* by ln_direction; egress is guest to network */
     bool closed;          /* a budget is used up, and that was told */
 
-    struct timer tick; /* once a second: expiry */
+    struct timer tick;   /* once a second: expiry */
+    struct timer doubt;  /* doubt.c: the next round */
+    uint64_t doubted_ns; /* when the first of the last rounds was */
     uint32_t ticks;
     uint32_t datagram_id; /* of the next datagram that is cut into fragments */
     struct muffled drops[DROP_REASONS];
@@ -208,6 +210,12 @@ void tcp_flow_resume_in(struct throttled *throttled);
 void tcp_flow_count(struct flow *flow);
 /* Goes on with the flows that had more to do than their share of the last turn. */
 void tcp_flow_resume(ln_gateway *gw);
+
+/* ---- doubt.c ---- */
+
+/* Finds open connections whose guest is gone, and ends them within a second. From wherever there
+ * was no room for a flow; no flow is ended before this returns but for those found by now. */
+void gateway_doubt_open(ln_gateway *gw);
 
 /* ---- datagram.c: UDP and ICMP echo ---- */
 

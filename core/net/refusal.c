@@ -150,6 +150,9 @@ bool gateway_make_room(ln_gateway *gw, enum flow_class flow_class)
     if (flow_table_live(&gw->flows) < limits->max_connections || make_room_by(gw, flow_class)) {
         return true;
     }
+    if (flow_class == FLOW_HALF_OPEN || flow_class == FLOW_ONE_WAY) {
+        gateway_doubt_open(gw); /* the guest's own; a stranger's call costs it none */
+    }
     gateway_over_limit(gw, LIMIT_CONNECTIONS);
     return false;
 }

@@ -32,6 +32,7 @@ struct tcp_flow {
     uint32_t written;      /* the size of the last write: the guest may send large segments */
     uint8_t share;         /* segments that may still be sent in that turn */
     uint8_t far;           /* enum far_state */
+    uint8_t doubts;        /* doubt.c: questions that the guest did not answer */
     bool ready : 1;        /* in gw->tcp_ready */
     bool watching : 1;     /* the first bytes are still looked at */
     bool passing : 1;      /* the guest's bytes may go to the host */

@@ -350,6 +350,13 @@ bool tcp_reusable(const struct tcp_endpoint *ep, const struct packet *syn)
     return ep->state == TCP_TIME_WAIT && seq_lt(ep->rcv_nxt, syn->seq);
 }
 
+void tcp_ask(struct tcp_endpoint *ep)
+{
+    if (ep->state == TCP_OPEN) {
+        tcp_send_probe(ep);
+    }
+}
+
 /* ---- the far side ---- */
 
 bool tcp_push(struct tcp_endpoint *ep)

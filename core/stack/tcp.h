@@ -178,6 +178,9 @@ void tcp_fini(struct tcp_endpoint *endpoint);
 /* A segment of this connection. The endpoint may be gone when it returns (closed() was called).
  * Returns DROP_NONE, or why the segment was ignored. */
 enum drop_reason tcp_input(struct tcp_endpoint *endpoint, const struct packet *packet);
+/* Asks the guest whether it still knows an open connection, as keepalive does: heard_ns tells when
+ * it was last heard. */
+void tcp_ask(struct tcp_endpoint *endpoint);
 /* The far side has bytes, its end, or a failure to tell. */
 void tcp_far_readable(struct tcp_endpoint *endpoint);
 /* The same from inside write(), finish() and discard(): it is asked when they return. */

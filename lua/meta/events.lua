@@ -62,7 +62,8 @@
 --- of a request: rule, default, authority_mismatch, malformed, too_large, secret_violation, secret_unavailable,
 --- or that of the tls_error; of a first flight: not_http, server_first, first_flight_slow, first_flight_cut, quic;
 --- how a flow ended:
---- done, idle, budget, proxy, proxy_auth, proxy_protocol, refused, timeout, reset_by_guest, reset_by_peer, denied.
+--- done, idle, budget, proxy, proxy_auth, proxy_protocol, refused, timeout, reset_by_guest, reset_by_peer, denied, evicted;
+--- of a limit: max_connections, half_open, dns_in_flight, dns_connections, machine.
 ---@field reason? string
 ---
 --- A sentence for people; of no stable form.

@@ -334,6 +334,38 @@ static void test_full_house_refuses_new_flows_and_keeps_the_old(void **state)
     close(listener);
 }
 
+static void test_full_house_ends_what_the_guest_has_deserted(void **state)
+{
+    struct world w = {0};
+    struct guest g[3];
+    uint16_t port;
+    int listener = host_listen(&port, 8);
+    (void)state;
+    world_start(&w, POLICY("allow@host:tcp", "max_connections=2"));
+    g[0] = guest_connect_host(&w, port);
+    g[1] = guest_connect_host(&w, port);
+    pass(&w, 3000);
+    g[2] = guest_connect_host(&w, port);
+    assert_int_equal(g[2].state, GUEST_SILENCE);
+    for (int i = 0; i < 5; i++) {
+        guest_hear(&g[0]); /* asked, it answers; the other does not */
+        guest_segment(&g[0], TCP_ACK, g[0].snd_nxt, NULL, 0);
+        pass(&w, 200);
+    }
+    guest_syn(&g[2]);
+    assert_int_equal(g[2].state, GUEST_OPEN);
+    guest_hear(&g[0]);
+    guest_hear(&g[1]);
+    assert_int_equal(g[0].state, GUEST_OPEN);
+    assert_int_equal(g[1].state, GUEST_RESET);
+    assert_string_equal(told_nth(&w, LN_EVENT_FLOW_CLOSE, 0)->reason, "timeout");
+    for (int i = 0; i < 3; i++) {
+        guest_free(&g[i]);
+    }
+    world_stop(&w);
+    close(listener);
+}
+
 static void test_flow_in_time_wait_makes_room(void **state)
 {
     struct world w = {0};
@@ -412,6 +444,7 @@ int main(void)
         cmocka_unit_test(test_events_that_nobody_took_are_counted_and_told),
         cmocka_unit_test(test_what_was_only_counted_is_told_at_the_end),
         cmocka_unit_test(test_full_house_refuses_new_flows_and_keeps_the_old),
+        cmocka_unit_test(test_full_house_ends_what_the_guest_has_deserted),
         cmocka_unit_test(test_flow_in_time_wait_makes_room),
         cmocka_unit_test(test_scan_of_denied_ports_makes_one_event_each_and_bounded_memory),
         cmocka_unit_test(test_descriptor_tells_that_a_frame_put_in_is_to_be_answered),
