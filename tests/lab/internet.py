@@ -83,7 +83,10 @@ def watch_packets():
                                "or (ip6 and ip6[6] = 6 and ip6[53] & 0x12 = 0x02)) and not (ip6 and ip6[6] = 6 and ip6[53] & 0x12 != 0x02)")
     sock.bind(("eth0", 3))
     while True:
-        frame, address = sock.recvfrom(2048)
+        try:
+            frame, address = sock.recvfrom(2048)
+        except OSError:  # told once, when the link goes down
+            continue
         if address[2] == socket.PACKET_OUTGOING:
             continue
         words = packet_words(frame)
@@ -361,7 +364,9 @@ def udp_echo(port, log_words=None):
 
 
 def make_certificates():
-    """A CA, and one certificate for every name of the zone."""
+    """A CA, and one certificate for every name of the zone; once, for all who serve in DIR one after another."""
+    if os.path.exists(os.path.join(DIR, "server.pem")):
+        return
     names = ",".join(f"DNS:{name}" for name in list(ZONE) + ["*.many.example"]) + ",IP:203.0.113.10"
     run = lambda *argv: subprocess.run(argv, check=True, capture_output=True, cwd=DIR)
     run("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "30",
@@ -417,7 +422,8 @@ async def host():
 
 async def main():
     await (internet() if MODE == "internet" else host())
-    open(os.path.join(DIR, MODE + ".ready"), "w").close()
+    with open(os.path.join(DIR, MODE + ".ready"), "w") as f:
+        f.write(str(os.getpid()))
     await asyncio.Event().wait()
 
 
