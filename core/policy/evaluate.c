@@ -37,15 +37,15 @@
  *     that see a pinned name.
  *
  * (3) A name that is not pinned but known to a refusing rule. There is one for every such rule, so
- *     the first of them at the port tells: if it comes before what decides for a stranger, some
- * name refuses the connection (closed_by_name), but for a maybe of the stranger's that allows
- * before it; a rule about requests (judged_by_name) has what is let in inspected. Of several that
+ *     the first of them at the port tells. If it comes before what decides for a stranger, some
+ *     name refuses the connection (closed_by_name), unless a maybe of the stranger's that allows is
+ *     before it; one about requests (judged_by_name) has what is let in inspected. Of several that
  *     refuse a later one adds nothing: if the first leads to what the stranger's names lead to,
  * then so do they all.
  *
  * (4) No name: sees the rules of (1) and (2) together. The first of them that is no maybe is the
  *     first of some pinned name or of the stranger, and before it there are no maybes but theirs:
- * so where all of those lead to one outcome, this does.
+ *     so where all of those lead to one outcome, this does.
  *
  * No function is called before the name is known. One that could be called may say anything, or
  * fail, which closes.
@@ -125,10 +125,16 @@ static void search_names(const struct evaluation *e, const struct sight *sight,
     }
 }
 
+/* Without a function, and for the request where there is one. */
+static enum search_kind fixed_kind(const struct evaluation *e)
+{
+    return e->facts == NULL ? SEARCH_FIXED : SEARCH_REQUEST;
+}
+
 /* The first rule by address without a function, or RULE_NONE. */
 static uint32_t first_by_address(const struct evaluation *e)
 {
-    struct search search = search_of(e, SEARCH_FIXED, RULE_NONE);
+    struct search search = search_of(e, fixed_kind(e), RULE_NONE);
     search_address(e, &search);
     return search.best;
 }
@@ -136,7 +142,7 @@ static uint32_t first_by_address(const struct evaluation *e)
 /* The first rule without a function, or RULE_NONE. */
 static uint32_t first_fixed(const struct evaluation *e)
 {
-    struct search search = search_of(e, SEARCH_FIXED, e->by_address);
+    struct search search = search_of(e, fixed_kind(e), e->by_address);
     search_names(e, &e->sight, &search);
     if (e->queried != NULL) {
         search.kind = SEARCH_ANSWER;
@@ -294,13 +300,10 @@ static ln_decision decision_of(const ln_policy *policy, ln_direction direction, 
     };
 }
 
-/* What becomes of a connection that `rule` (or the default) decides as `action`, with the rules
- * about requests before it. */
+/* What becomes of a connection that `rule` (or the default) decides, with the rules about requests
+ * before it. */
 static ln_decision with_maybes(const struct evaluation *e, uint32_t rule, ln_decision decision)
 {
-    if (!has_maybes(e, rule)) {
-        return decision;
-    }
     if (decision.action == LN_ALLOW) {
         decision.inspect = first_maybe(e, &e->sight, SEARCH_HTTP_REFUSE, rule) != rule;
         return decision;
@@ -321,22 +324,19 @@ static ln_decision decide(struct evaluation *e)
         (ask_on_connect(e, &decision) || ask_on_dns(e, &decision))) {
         return decision;
     }
+    int answer = 0;
     uint32_t from = 0;
     uint32_t asked;
-    while ((asked = first_function(e, &e->sight, from, rule)) != rule) {
-        int r = ask_when(e, asked);
-        if (r < 0) {
-            decision = (ln_decision){
-                .action = LN_DENY, .rule = asked + 1, .reason = LN_REASON_HANDLER_ERROR};
-            return with_maybes(e, asked, decision);
-        }
-        if (r > 0) {
-            rule = asked;
-            break;
-        }
+    while (answer == 0 && (asked = first_function(e, &e->sight, from, rule)) != rule) {
+        answer = ask_when(e, asked);
+        rule = answer == 0 ? rule : asked;
         from = asked + 1;
     }
-    return with_maybes(e, rule, decision_of(e->policy, e->query->direction, rule));
+    decision =
+        answer < 0
+            ? (ln_decision){.action = LN_DENY, .rule = rule + 1, .reason = LN_REASON_HANDLER_ERROR}
+            : decision_of(e->policy, e->query->direction, rule);
+    return has_maybes(e, rule) ? with_maybes(e, rule, decision) : decision;
 }
 
 /* ---- names not known yet ---- */
@@ -345,7 +345,6 @@ static ln_decision decide(struct evaluation *e)
 enum { REFUSED = 1, LET_IN = 2, INSPECTED = 4 };
 
 struct outlook {
-    unsigned outcomes;
     uint32_t rule;              /* what decides, functions aside; RULE_NONE: the default */
     uint32_t maybe[HTTP_SIDES]; /* the first rule about requests on each side, at most `rule` */
 };
@@ -362,40 +361,39 @@ static unsigned outcome_of(const struct outlook *outlook, uint32_t rule, bool op
     return maybe ? INSPECTED : open ? LET_IN : REFUSED;
 }
 
-/* What could become of it with these names. */
-static struct outlook look(const struct evaluation *e, const struct sight *sight)
+/* What could become of it with these names, and why. */
+static unsigned look(const struct evaluation *e, const struct sight *sight, struct outlook *ret)
 {
     struct search search = search_of(e, SEARCH_FIXED, e->by_address);
     search_names(e, sight, &search);
     uint32_t rule = search.best;
-    struct outlook outlook = {.rule = rule, .maybe = {rule, rule}};
+    ret->rule = ret->maybe[HTTP_ALLOW] = ret->maybe[HTTP_REFUSE] = rule;
     if (has_maybes(e, rule)) {
-        outlook.maybe[HTTP_ALLOW] = first_maybe(e, sight, SEARCH_HTTP_ALLOW, rule);
-        outlook.maybe[HTTP_REFUSE] = first_maybe(e, sight, SEARCH_HTTP_REFUSE, rule);
+        ret->maybe[HTTP_ALLOW] = first_maybe(e, sight, SEARCH_HTTP_ALLOW, rule);
+        ret->maybe[HTTP_REFUSE] = first_maybe(e, sight, SEARCH_HTTP_REFUSE, rule);
     }
-    bool open = action_of(e->policy, LN_EGRESS, rule) == LN_ALLOW;
-    outlook.outcomes = outcome_of(&outlook, rule, open);
     if (e->policy->plan.settings.on_connect != 0 && !is_deny_list(e->policy, rule)) {
-        outlook.outcomes = LET_IN | REFUSED;
+        return LET_IN | REFUSED;
     }
+    unsigned outcomes = outcome_of(ret, rule, action_of(e->policy, LN_EGRESS, rule) == LN_ALLOW);
     uint32_t from = 0;
     uint32_t asked;
-    while (is_settled(outlook.outcomes) && (asked = first_function(e, sight, from, rule)) != rule) {
-        outlook.outcomes |= outcome_of(&outlook, asked, false);
+    while (is_settled(outcomes) && (asked = first_function(e, sight, from, rule)) != rule) {
+        outcomes |= outcome_of(ret, asked, false);
         if (action_of(e->policy, LN_EGRESS, asked) == LN_ALLOW) {
-            outlook.outcomes |= outcome_of(&outlook, asked, true);
+            outcomes |= outcome_of(ret, asked, true);
         }
         from = asked + 1;
     }
-    return outlook;
+    return outcomes;
 }
 
 static bool hangs_on_name(const struct evaluation *e)
 {
     const struct ruleset *rs = &e->policy->ruleset;
     struct sight stranger = {.pinned_sides = SIDE_DENY};
-    struct outlook outlook = look(e, &stranger);
-    unsigned outcomes = outlook.outcomes;
+    struct outlook outlook;
+    unsigned outcomes = look(e, &stranger, &outlook);
     uint32_t closed = port_table_find(&rs->ports, rs->closed_by_name, e->query->port);
     if (closed < outlook.rule) {
         outcomes |= outcome_of(&outlook, closed, false);
@@ -408,14 +406,14 @@ static bool hangs_on_name(const struct evaluation *e)
     struct pin_walk walk = e->pinned;
     struct sight pinned = {.name_sides = SIDE_BOTH};
     while (is_settled(outcomes) && (pinned.name = pins_walk_next(&walk, &pinned.len)) != NULL) {
-        outcomes |= look(e, &pinned).outcomes;
+        outcomes |= look(e, &pinned, &outlook);
     }
     return !is_settled(outcomes);
 }
 
 /* ---- public ---- */
 
-static struct sight sight_of(const struct evaluation *e)
+static inline struct sight sight_of(const struct evaluation *e)
 {
     const ln_query *query = e->query;
     if (query->direction == LN_INGRESS || query->name_state != LN_NAME_SHOWN ||

@@ -4,7 +4,13 @@
  * without a path has an empty one. A path can only match rules whose literal it starts with. The
  * literals are sorted, and each knows the longest other one that it starts with: what sorts last
  * before the path, and those it leads to, are all there are. Rules that refuse do not tell upper
- * case from lower, so they have literals of their own, in lower case. */
+ * case from lower, so they have literals of their own, in lower case.
+ *
+ * What a request costs grows with the rules that come into question for its path. Those are few
+ * where patterns differ before their first "*". Of patterns that begin alike up to a star they are
+ * all, and for a path that is ambiguous all that refuse: a guest can make a request cost some 35 ns
+ * for each such rule, or 11 ns where the path is ambiguous. The policy sets this bound, not the
+ * guest. */
 #ifndef LN_POLICY_HTTP_INDEX_H
 #define LN_POLICY_HTTP_INDEX_H
 

@@ -85,7 +85,7 @@ static bool is_wanted(const void *user, const ln_rule *rule, uint32_t number)
            rule_has_port(rule, search->protocol, search->port);
 }
 
-/* Of the request that is judged, which SEARCH_FIXED and SEARCH_FUNCTIONS alone have. */
+/* Of the request that is judged. */
 static void search_requests(const struct ruleset *rs, uint32_t number, struct search *search)
 {
     uint32_t http = rs->http_of[number];
@@ -111,15 +111,23 @@ static void search_side(const struct ruleset *rs, uint32_t number, enum http_sid
 
 /* ---- buckets ---- */
 
-/* All but SEARCH_FIXED. */
-static void search_special(const struct ruleset *rs, uint32_t number, struct search *search)
+/* All but SEARCH_FIXED: apart, so that what is searched most saves no registers for the others. */
+static __attribute__((noinline)) void search_special(const struct ruleset *rs, uint32_t number,
+                                                     struct search *search)
 {
     const struct bucket *bucket = &rs->buckets[number];
     switch (search->kind) {
     case SEARCH_FIXED:
         break;
+    case SEARCH_REQUEST:
+        search_fixed(rs, bucket, search);
+        search_requests(rs, number, search);
+        break;
     case SEARCH_FUNCTIONS:
         search_functions(rs, bucket, search);
+        if (search->facts != NULL) {
+            search_requests(rs, number, search);
+        }
         break;
     case SEARCH_HTTP_ALLOW:
         search_side(rs, number, HTTP_ALLOW, search);
@@ -133,7 +141,7 @@ static void search_special(const struct ruleset *rs, uint32_t number, struct sea
     }
 }
 
-static inline void search_bucket(const struct ruleset *rs, uint32_t number, struct search *search)
+static void search_bucket(const struct ruleset *rs, uint32_t number, struct search *search)
 {
     const struct bucket *bucket = &rs->buckets[number];
     if (bucket->min_rule >= search->best) {
@@ -143,9 +151,6 @@ static inline void search_bucket(const struct ruleset *rs, uint32_t number, stru
         search_fixed(rs, bucket, search);
     } else {
         search_special(rs, number, search);
-    }
-    if (search->facts != NULL) {
-        search_requests(rs, number, search);
     }
 }
 
@@ -179,6 +184,7 @@ static bool is_sought(const ln_rule *rule, uint32_t number, const struct search 
                    (search->facts != NULL && http_miss(rule, search->facts) == LN_MATCHED);
     switch (search->kind) {
     case SEARCH_FIXED:
+    case SEARCH_REQUEST:
         return in_place && rule->when == 0 && matches;
     case SEARCH_FUNCTIONS:
         return in_place && rule->when != 0 && number >= search->from && matches;

@@ -98,8 +98,9 @@ void ruleset_free(struct ruleset *rs);
 
 /* What a search looks for. */
 enum search_kind {
-    SEARCH_FIXED,       /* rules without `when`; of those about requests, if the request matches */
-    SEARCH_FUNCTIONS,   /* rules with `when`; likewise */
+    SEARCH_FIXED,       /* rules without `when` that are not about requests */
+    SEARCH_REQUEST,     /* … and those about requests that match the request */
+    SEARCH_FUNCTIONS,   /* rules with `when`; of those about requests, if the request matches */
     SEARCH_HTTP_ALLOW,  /* rules about requests that allow, whatever they are for */
     SEARCH_HTTP_REFUSE, /* … that refuse */
     SEARCH_ANSWER       /* rules that decide without a connection */
