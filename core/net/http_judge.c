@@ -375,7 +375,7 @@ static enum http_verdict on_response(void *user, struct http_exchange *x, struct
         q->reason = "secret_echo";
         return HTTP_RESET;
     }
-    if (head->status >= 200 && secret_echo_readable(head) && q->echo == NULL) {
+    if (head->status >= 200 && q->echo == NULL) {
         if (secret_echo_new(&q->scope->scope, head, &q->echo) < 0) {
             return HTTP_RESET;
         }

@@ -25,12 +25,7 @@ struct secret_echo {
 
 bool secret_echo_wanted(const struct secret_scope *scope)
 {
-    return !secret_set_is_empty(&scope->allowed);
-}
-
-bool secret_echo_readable(const struct http_head *head)
-{
-    return !media_is_encoded(head);
+    return !secret_set_is_empty(&scope->held);
 }
 
 /* ---- putting placeholders in ---- */

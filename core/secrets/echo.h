@@ -6,7 +6,10 @@
  * four bits at each end of it stay. In gRPC, whose messages tell their lengths, the placeholder is
  * cut or filled to the value's length. Values shorter than VAULT_ECHO_MIN are not looked for. What
  * a server does to a value on purpose (reversing it, say) is not undone: hosts of `allow_hosts` are
- * trusted with the secret. */
+ * trusted with the secret.
+ *
+ * A body that is said to be encoded is looked at like any other: guests can make some servers say
+ * so of one that is not, and in one that is nothing is found. */
 #ifndef LN_SECRETS_ECHO_H
 #define LN_SECRETS_ECHO_H
 
@@ -16,15 +19,12 @@
 
 struct secret_echo;
 
-/* Whether responses over this connection are to be looked at: a secret of it may have been given.
- */
+/* Whether responses over this connection are to be looked at: its host may hold a secret. */
 bool secret_echo_wanted(const struct secret_scope *scope);
 /* The head of a response, or trailers: names and values of fields. Returns 0; -ENOBUFS when it does
  * not fit or memory is out; -EPERM when a value stands in the name of a field. The head must not be
  * passed on then. */
 int secret_echo_head(const struct secret_scope *scope, struct http_head *head);
-/* Whether the body of a response can be read: false where it has a Content-Encoding. */
-bool secret_echo_readable(const struct http_head *head);
 
 /* For the body of the response `head`, which is read during the call; `scope` is too. gRPC and its
  * like (Content-Type) are held back to the end of a message at most. Returns 0 or -ENOMEM. */

@@ -211,23 +211,18 @@ static int rewrite_query(struct work *work, struct http_head *head)
     return r;
 }
 
-/* Whether the host may have been given a value. */
-static bool may_show(const struct secret_scope *scope)
-{
-    for (size_t i = secret_set_next(&scope->allowed, 0); i < VAULT_SECRETS_MAX;
-         i = secret_set_next(&scope->allowed, i + 1)) {
-        if (vault_was_given(scope->vault, i)) {
-            return true;
-        }
-    }
-    return false;
-}
-
-/* An answer that shows the value is to be read before the guest has it. */
+/* An answer that shows a value is to be read before the guest has it: no coding of the body, of the
+ * messages of gRPC and its like, or of those of WebSocket. Whether this request, the body or the
+ * trailers of it, or another at the same time gets a value is not known here. */
 static int ask_for_identity(struct http_head *head)
 {
     static const char name[] = "accept-encoding";
     static const char identity[] = "identity";
+    static const char *const others[] = {"grpc-accept-encoding", "connect-accept-encoding",
+                                         "sec-websocket-extensions"};
+    for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++) {
+        http_head_remove(head, others[i]);
+    }
     struct http_field *field = http_head_find(head, name);
     if (field != NULL && http_head_next(head, field, name) == NULL) {
         return http_head_set_value(head, field, identity, sizeof(identity) - 1);
@@ -296,7 +291,7 @@ int secret_rewrite_request(struct secret_scope *scope, struct http_head *head,
         r = fields[i] ? rewrite_field(&work, head, &head->fields[i]) : 0;
     }
     r = r == 0 && query ? rewrite_query(&work, head) : r;
-    if (r == 0 && !is_trailer(head) && may_show(scope)) {
+    if (r == 0 && !is_trailer(head) && !secret_set_is_empty(&scope->held)) {
         r = ask_for_identity(head);
     }
     return r < 0 ? -ENOBUFS : 0;

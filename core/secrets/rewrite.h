@@ -11,9 +11,9 @@
  *   Authorization: Basic (inject.basic_auth): inside the decoded credentials (RFC 7617)
  *   the query (inject.query): as it is or percent-encoded, becomes the percent-encoded value
  * Each occurrence once: what was put in is not searched again. Method, authority, path and names of
- * fields are never changed. Fields that got a value are marked `sensitive`. From the first value
- * on, requests to hosts that may have it ask for answers that can be read (Accept-Encoding:
- * identity).
+ * fields are never changed. Fields that got a value are marked `sensitive`. Requests to
+ * hosts that may hold a secret ask for answers that can be read (Accept-Encoding: identity, and
+ * nothing that offers to compress messages).
  *
  * Returns 0; -EPERM when `report` has violations, found in every reading that secrets/readings.h
  * lists: the head is unchanged then, and may be offered again after secret_report_pass(); or

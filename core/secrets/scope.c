@@ -39,13 +39,16 @@ void secret_scope_init(struct secret_scope *scope, struct vault *vault,
         if (allows(vault, i, connection)) {
             secret_set_add(&scope->allowed, i);
         }
+        if (connection->name == NULL || vault_is_for(vault, i, connection->name)) {
+            secret_set_add(&scope->held, i);
+        }
     }
 }
 
 void secret_scope_end(struct secret_scope *scope)
 {
     scope->vault = vault_unref(scope->vault);
-    scope->allowed = (struct secret_set){0};
+    scope->allowed = scope->held = (struct secret_set){0};
 }
 
 /* ---- reports ---- */

@@ -44,14 +44,16 @@ struct secret_connection {
     bool verified_tls; /* intercepted, and the host showed a certificate for `name` */
 };
 
-/* The secrets that may be put into what goes over one connection. */
+/* The secrets of one connection: those that may be put into what goes over it, and those that its
+ * host may hold, having got them over this or another. */
 struct secret_scope {
     struct vault *vault;
-    struct secret_set allowed;
+    struct secret_set allowed, held;
 };
 
 /* Takes a reference to the vault. A secret is allowed where the connection's name matches its
- * `allow_hosts`, is pinned, and TLS is verified unless the secret does without. */
+ * `allow_hosts`, is pinned, and TLS is verified unless the secret does without. It is held where
+ * the name matches, or where there is none. */
 void secret_scope_init(struct secret_scope *scope, struct vault *vault,
                        const struct secret_connection *connection);
 /* Releases the vault; also for a scope of zeros. */

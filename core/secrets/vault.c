@@ -29,7 +29,6 @@ struct entry {
     unsigned inject;
     bool require_tls;
     bool made_up; /* the placeholder */
-    bool given;   /* a value was put into a request */
     struct value value, before;
 };
 
@@ -304,13 +303,7 @@ int vault_put(struct vault *vault, size_t i, enum encoding encoding, struct byte
     if (!vault_has_value(vault, i)) {
         return -ENOENT;
     }
-    vault->entries[i].given = true;
     return encode_put(out, encoding, value->bytes, value->len);
-}
-
-bool vault_was_given(const struct vault *vault, size_t i)
-{
-    return vault->entries[i].given;
 }
 
 int vault_values(struct vault *vault, struct automaton **ret)
@@ -361,7 +354,6 @@ static bool same_source(const struct entry *a, const struct entry *b)
 /* What an entry takes over. */
 struct heirloom {
     const char *placeholder; /* its own, where it takes none */
-    bool given;
     struct value value, before;
 };
 
@@ -373,7 +365,6 @@ static int inherit(struct vault *vault, size_t i, const struct vault *old, struc
     if (was == NULL) {
         return 0;
     }
-    ret->given = was->given;
     if (entry->made_up && was->made_up && stands_alone(vault, i, was->placeholder)) {
         ret->placeholder = arena_strndup(&vault->arena, was->placeholder, strlen(was->placeholder));
         if (ret->placeholder == NULL) {
@@ -397,7 +388,6 @@ static void take_over(struct vault *vault, struct heirloom *heirlooms,
     for (size_t i = 0; i < vault->n; i++) {
         struct entry *entry = &vault->entries[i];
         entry->placeholder = heirlooms[i].placeholder;
-        entry->given = entry->given || heirlooms[i].given;
         if (heirlooms[i].value.bytes != NULL) {
             entry->value = heirlooms[i].value;
             heirlooms[i].value = (struct value){0};

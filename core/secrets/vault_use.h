@@ -10,8 +10,6 @@
 /* Appends the value of secret `i`, encoded, to what goes to a host that may have it. Returns 0,
  * -ENOBUFS or -ENOMEM; -ENOENT when it has none. */
 int vault_put(struct vault *vault, size_t i, enum encoding encoding, struct byte_queue *out);
-/* Whether that was ever done: its hosts may show it from then on. */
-bool vault_was_given(const struct vault *vault, size_t i);
 /* Of all placeholders; the number of a pattern's secret is that of the vault. Borrowed until
  * vault_adopt(). */
 struct automaton *vault_placeholders(const struct vault *vault);

@@ -258,17 +258,34 @@ static void test_value_in_a_message_becomes_as_long_a_text(void **state)
     world_end(&w);
 }
 
-static void test_encoded_body_cannot_be_read(void **state)
+static void test_body_said_to_be_encoded_is_looked_at(void **state)
 {
     (void)state;
     struct world w;
     world_init(&w, "text/plain");
-    assert_true(secret_echo_readable(&w.head));
-    add_field(&w.head, "content-encoding", "Identity");
-    assert_true(secret_echo_readable(&w.head));
-    add_field(&w.head, "Content-Encoding", "br");
-    assert_false(secret_echo_readable(&w.head));
+    add_field(&w.head, "Content-Encoding", "gzip");
+    assert_bytes_become(&w, "it is " VALUE, 6 + strlen(VALUE), "it is " HOLDER, 6 + strlen(HOLDER));
+    world_end(&w);
+}
+
+static void test_answers_are_looked_at_over_whatever_connection_the_host_is_reached(void **state)
+{
+    (void)state;
+    struct world w;
+    world_init(&w, "text/plain");
     assert_true(secret_echo_wanted(&w.scope));
+    static const struct secret_connection ways[] = {
+        {.name = "api.example.com"}, {.name = "api.example.com", .pinned = true}, {.name = NULL}};
+    for (size_t i = 0; i < 3; i++) {
+        struct secret_scope scope;
+        secret_scope_init(&scope, w.vault, &ways[i]);
+        assert_true(secret_set_is_empty(&scope.allowed));
+        assert_true(secret_echo_wanted(&scope));
+        secret_scope_end(&scope);
+    }
+    struct secret_scope other = scope_of(w.vault, "other.example");
+    assert_false(secret_echo_wanted(&other));
+    secret_scope_end(&other);
     world_end(&w);
     struct vault *vault = vault_of(NULL, 0);
     w.scope = scope_of(vault, "api.example.com");
@@ -289,7 +306,8 @@ int main(void)
         cmocka_unit_test(test_short_value_is_left),
         cmocka_unit_test(test_what_ends_an_event_or_a_message_is_not_held_back),
         cmocka_unit_test(test_value_in_a_message_becomes_as_long_a_text),
-        cmocka_unit_test(test_encoded_body_cannot_be_read),
+        cmocka_unit_test(test_body_said_to_be_encoded_is_looked_at),
+        cmocka_unit_test(test_answers_are_looked_at_over_whatever_connection_the_host_is_reached),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
