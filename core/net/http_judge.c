@@ -406,13 +406,30 @@ static enum http_verdict on_trailers(void *user, struct http_exchange *x, enum h
     return secret_echo_head(&q->scope->scope, head) < 0 ? HTTP_RESET : HTTP_PASS;
 }
 
+/* What the host sends cannot be changed: its messages tell their lengths. */
+static enum http_verdict watch_tunnel(struct request *q, const uint8_t *data, size_t len)
+{
+    if (!secret_echo_wanted(&q->scope->scope)) {
+        return HTTP_PASS;
+    }
+    if (q->echo == NULL && secret_echo_new(&q->scope->scope, NULL, &q->echo) < 0) {
+        return HTTP_RESET;
+    }
+    int r = secret_echo_watch(q->echo, data, len);
+    q->reason = r == -EPERM ? "secret_echo" : q->reason;
+    return r < 0 ? HTTP_RESET : HTTP_PASS;
+}
+
 static enum http_verdict on_tunnel(void *user, struct http_exchange *x, enum http_way way,
                                    const uint8_t *data, size_t len)
 {
     struct request *q = x->state;
     struct http_answer ignored;
-    if (q->scope == NULL || way == HTTP_TO_GUEST) {
+    if (q->scope == NULL) {
         return HTTP_PASS;
+    }
+    if (way == HTTP_TO_GUEST) {
+        return watch_tunnel(q, data, len);
     }
     if (q->scanner == NULL && secret_scanner_new(&q->scope->scope, &q->scanner) < 0) {
         return HTTP_RESET;

@@ -8,11 +8,16 @@
 #include "secrets/stream.h"
 #include "secrets/vault_use.h"
 
-enum { PREFIX_LEN = 5 /* of a gRPC message: a flag and its length */ };
+enum {
+    PREFIX_LEN = 5, /* of a gRPC message: a flag and its length */
+    STARTS_MAX =
+        8 /* bytes of a value at the end of what a tunnel brings; others end so by chance */
+};
 
 struct secret_hider {
     struct vault *vault;
     bool grpc;
+    bool watching; /* nothing can be put in */
 };
 
 struct secret_echo {
@@ -32,10 +37,10 @@ bool secret_echo_wanted(const struct secret_scope *scope)
 
 static enum stream_verdict judge(void *user, const struct pattern *pattern, const struct hit *hit)
 {
-    (void)user;
+    const struct secret_hider *hider = user;
     (void)pattern;
     (void)hit;
-    return STREAM_REPLACE;
+    return hider->watching ? STREAM_STOP : STREAM_REPLACE;
 }
 
 /* Inside base64, stars stand for the value: a text of another length would move all that follows.
@@ -130,7 +135,9 @@ int secret_echo_new(const struct secret_scope *scope, const struct http_head *he
     if (echo == NULL) {
         return -ENOMEM;
     }
-    echo->hider = (struct secret_hider){.vault = scope->vault, .grpc = media_is_grpc(head)};
+    echo->hider = (struct secret_hider){.vault = scope->vault,
+                                        .grpc = head != NULL && media_is_grpc(head),
+                                        .watching = head == NULL};
     r = stream_init(&echo->stream, values, &ops, &echo->hider, true);
     if (r < 0) {
         free(echo);
@@ -187,4 +194,11 @@ int secret_echo_feed(struct secret_echo *echo, const uint8_t *data, size_t len, 
     }
     return r < 0 || (echo->hider.grpc && !end) ? r
                                                : stream_feed(&echo->stream, data, len, end, out);
+}
+
+int secret_echo_watch(struct secret_echo *echo, const uint8_t *data, size_t len)
+{
+    int r = stream_feed(&echo->stream, data, len, false, NULL);
+    uint64_t begun = echo->stream.arrived - echo->stream.done;
+    return r == 0 && begun >= STARTS_MAX ? -EPERM : r;
 }

@@ -26,8 +26,9 @@ bool secret_echo_wanted(const struct secret_scope *scope);
  * passed on then. */
 int secret_echo_head(const struct secret_scope *scope, struct http_head *head);
 
-/* For the body of the response `head`, which is read during the call; `scope` is too. gRPC and its
- * like (Content-Type) are held back to the end of a message at most. Returns 0 or -ENOMEM. */
+/* For the body of the response `head`, which is read during the call; `scope` is too. NULL: for a
+ * tunnel. gRPC and its like (Content-Type) are held back to the end of a message at most. Returns 0
+ * or -ENOMEM. */
 int secret_echo_new(const struct secret_scope *scope, const struct http_head *head,
                     struct secret_echo **ret);
 struct secret_echo *secret_echo_free(struct secret_echo *echo); /* takes NULL, returns NULL */
@@ -35,5 +36,8 @@ struct secret_echo *secret_echo_free(struct secret_echo *echo); /* takes NULL, r
  * back what may be the start of a value. Returns 0, -ENOBUFS or -ENOMEM: the body cannot go on. */
 int secret_echo_feed(struct secret_echo *echo, const uint8_t *data, size_t len, bool end,
                      struct byte_queue *out);
+/* The next bytes of a tunnel, which pass as they are. Returns 0, -ENOMEM, or -EPERM when a value is
+ * in them, or more of its start at their end than may be told: they must not be passed on. */
+int secret_echo_watch(struct secret_echo *echo, const uint8_t *data, size_t len);
 
 #endif

@@ -294,6 +294,34 @@ static void test_answers_are_looked_at_over_whatever_connection_the_host_is_reac
     vault_unref(vault);
 }
 
+static void test_value_in_a_tunnel_stops_it_at_every_split(void **state)
+{
+    (void)state;
+    struct world w;
+    world_init(&w, "text/plain");
+    static const char frame[] = "\x81\x10" VALUE "!!";
+    for (size_t split = 0; split < sizeof(frame); split++) {
+        struct secret_echo *echo;
+        assert_int_equal(secret_echo_new(&w.scope, NULL, &echo), 0);
+        const uint8_t *bytes = (const uint8_t *)frame;
+        int first = secret_echo_watch(echo, bytes, split);
+        bool much = split >= 2 + 8; /* of the value is in the first part */
+        assert_int_equal(first, much ? -EPERM : 0);
+        if (first == 0) {
+            int rest = secret_echo_watch(echo, bytes + split, sizeof(frame) - 1 - split);
+            assert_int_equal(rest, -EPERM);
+        }
+        secret_echo_free(echo);
+    }
+    struct secret_echo *echo;
+    assert_int_equal(secret_echo_new(&w.scope, NULL, &echo), 0);
+    for (size_t i = 0; i < 4; i++) {
+        assert_int_equal(secret_echo_watch(echo, (const uint8_t *)VALUE, 7), 0);
+    }
+    secret_echo_free(echo);
+    world_end(&w);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -306,6 +334,7 @@ int main(void)
         cmocka_unit_test(test_short_value_is_left),
         cmocka_unit_test(test_what_ends_an_event_or_a_message_is_not_held_back),
         cmocka_unit_test(test_value_in_a_message_becomes_as_long_a_text),
+        cmocka_unit_test(test_value_in_a_tunnel_stops_it_at_every_split),
         cmocka_unit_test(test_body_said_to_be_encoded_is_looked_at),
         cmocka_unit_test(test_answers_are_looked_at_over_whatever_connection_the_host_is_reached),
     };
