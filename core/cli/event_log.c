@@ -2,6 +2,8 @@
 #include "cli/event_log.h"
 
 #include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
 #include <time.h>
 
 enum { RING_SIZE = 1 << 20, LINE_MAX_BYTES = 8000, CLOSE_MS = 2000 };
@@ -14,25 +16,31 @@ int event_log_open(struct event_log *log, int fd)
     return sink_new(fd, RING_SIZE, &log->sink);
 }
 
-static int put_line(struct event_log *log, const ln_event *event,
+/* `slot`: NULL: the line has none. */
+static int put_line(struct event_log *log, const ln_event *event, const uint32_t *slot,
                     int (*put)(struct sink *, const struct iovec *, int))
 {
     char line[LINE_MAX_BYTES];
-    size_t len = ln_event_format_json(event, line, sizeof(line));
-    if (len >= sizeof(line)) {
+    int at = slot == NULL ? 0 : snprintf(line, sizeof(line), "{\"slot\":%" PRIu32, *slot);
+    size_t room = sizeof(line) - (size_t)at;
+    size_t len = ln_event_format_json(event, line + at, room);
+    if (len >= room) {
         return -EMSGSIZE;
     }
-    line[len] = '\n';
-    struct iovec part = {.iov_base = line, .iov_len = len + 1};
+    if (slot != NULL) {
+        line[at] = ','; /* the event's own brace */
+    }
+    line[(size_t)at + len] = '\n';
+    struct iovec part = {.iov_base = line, .iov_len = (size_t)at + len + 1};
     return put(log->sink, &part, 1);
 }
 
-int event_log_put(struct event_log *log, const ln_event *event)
+int event_log_put(struct event_log *log, const ln_event *event, const uint32_t *slot)
 {
     if (log->sink == NULL) {
         return 0;
     }
-    int r = put_line(log, event, sink_put);
+    int r = put_line(log, event, slot, sink_put);
     log->untold = r < 0 ? log->untold + 1 : 0;
     return r;
 }
@@ -47,7 +55,7 @@ void event_log_close(struct event_log *log)
                           .time_ms = (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000,
                           .reason = "events_lost",
                           .lost = log->untold};
-        (void)put_line(log, &event, sink_put_last);
+        (void)put_line(log, &event, NULL, sink_put_last);
     }
     log->sink = sink_free(log->sink, CLOSE_MS);
 }

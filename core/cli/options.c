@@ -50,8 +50,12 @@ static int take(const struct command *command, const struct option_spec *spec, c
 {
     if (spec->flag != NULL) {
         *spec->flag = true;
-        if (value != NULL && spec->value == NULL) {
+        if (value != NULL && spec->value == NULL && spec->take == NULL) {
             return command_usage_error(command, "--%s takes no value", spec->name);
+        }
+        if (spec->take != NULL) {
+            int status = spec->take(spec->user, value);
+            return status == 0 ? OPTIONS_GO_ON : status;
         }
         if (value != NULL) {
             *spec->value = value;

@@ -14,8 +14,9 @@ struct option_spec {
     char letter;        /* 'v' of -v; 0: none. Only for flags */
     bool *flag;         /* set where it is given; NULL: it takes a value */
     const char **value; /* with `flag`: one may be given, behind an equals sign */
-    /* For an option that may be given several times, instead of `value`. Returns 0, or the exit
-     * status after saying what is wrong. */
+    /* For an option that may be given several times, instead of `value`; with `flag`, it is called
+     * with NULL where no value is given. Returns 0, or the exit status after saying what is wrong.
+     */
     int (*take)(void *user, const char *value);
     void *user;
 };

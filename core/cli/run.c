@@ -249,7 +249,7 @@ static int connect_guest(struct run *run)
         r = session_failed(watch_signals(run), "watch signals");
     }
     if (r == 0) {
-        r = session_confine(&run->session, false, run->terminal.fd);
+        r = session_confine(&(struct session *){&run->session}, 1, false, run->terminal.fd);
     }
     if (r == 0) {
         r = guest_go(&run->guest);

@@ -1,241 +1,55 @@
-/* `lunette serve`: the network of a guest that somebody else runs: a virtual machine behind a UNIX
- * socket, or an interface.
+/* `lunette serve`: the networks of guests that somebody else runs: virtual machines behind UNIX
+ * sockets, or interfaces.
  *
- * Theory of operation. Everything is opened first, and the keeper of files started; then this
- * process confines itself and says that it is ready. From there on it turns the gateway's loop, in
- * which the link, and the signals are watched too, until a signal ends it or the guest is gone for
- * good. */
+ * Theory of operation. Each guest has a session of its own, with policy, gateway, link and keeper
+ * of files: they share nothing but this process and, where it was asked for, the log. All is opened
+ * first, guest by guest; then this process confines itself and says that it is ready. From there on
+ * a loop is turned, until a signal ends it or every guest is gone for good.
+ *
+ * A lone guest's loop is that of its gateway, in which its link and the signals are watched too. Of
+ * several, each gateway's descriptor is watched in a loop around them: who has work has one turn,
+ * which is bounded, and then it is the others' turn. */
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <stddef.h>
-#include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/epoll.h>
 #include <sys/signalfd.h>
-#include <sys/socket.h>
-#include <sys/stat.h>
-#include <sys/un.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "cli/command.h"
 #include "cli/confine.h"
 #include "cli/guest.h"
-#include "cli/join.h"
-#include "cli/session.h"
-#include "cli/transport_tap.h"
-#include "cli/transport_unix.h"
+#include "cli/serve_hand_out.h"
+#include "cli/serve_notify.h"
+#include "cli/serve_options.h"
 #include "net/gateway.h"
 
 struct serve {
-    struct session session;
-    const char *stream_path, *dgram_path, *tap_name; /* the link, as asked for; NULL: not so */
-    uint32_t pid, fd;
-    bool by_pid, by_fd;
-    const char *ca_bundle, *placeholders; /* files for the guest; NULL: not asked for */
-    uint32_t ready_fd;
-    bool tells_ready;
-    int notify_fd; /* connected to $NOTIFY_SOCKET; -1: none */
-    union {
-        struct transport transport;
-        struct tap tap;
-        struct stream stream;
-        struct dgram dgram;
-    } link;
+    struct serve_options options;
+    struct serve_guest *guests;
+    size_t n, n_over;
+    struct session *sessions[SERVE_GUESTS_MAX]; /* of the guests */
+    ln_endpoint guarded[SERVE_GUESTS_MAX];      /* where metrics are: no guest gets there */
+    struct loop around; /* the gateways of several guests; else without a descriptor */
     struct watch signals;
+    int notify_fd; /* to the service manager; -1: none */
     bool stopped;
+    int status; /* EXIT_LUNETTE_FAILED once a guest had to be ended */
 };
-
-/* ---- options ---- */
-
-static int take_number(const char *name, const char *value, uint32_t min, uint32_t *ret, bool *set)
-{
-    *set = true;
-    return options_number(value, min, INT32_MAX, ret) == 0
-               ? 0
-               : command_usage_error(&command_serve, "%s: found '%s'; accepted: a number", name,
-                                     value);
-}
-
-static int take_pid(void *user, const char *value)
-{
-    struct serve *serve = user;
-    return take_number("--pid", value, 1, &serve->pid, &serve->by_pid);
-}
-
-static int take_fd(void *user, const char *value)
-{
-    struct serve *serve = user;
-    return take_number("--fd", value, 0, &serve->fd, &serve->by_fd);
-}
-
-static int take_ready_fd(void *user, const char *value)
-{
-    struct serve *serve = user;
-    return take_number("--ready-fd", value, 0, &serve->ready_fd, &serve->tells_ready);
-}
-
-/* Returns OPTIONS_GO_ON or the exit status. */
-static int parse(struct serve *serve, char **argv)
-{
-    struct option_spec specs[SESSION_OPTIONS + 9] = {
-        {.name = "stream", .value = &serve->stream_path},
-        {.name = "dgram", .value = &serve->dgram_path},
-        {.name = "tap", .value = &serve->tap_name},
-        {.name = "pid", .take = take_pid, .user = serve},
-        {.name = "fd", .take = take_fd, .user = serve},
-        {.name = "ready-fd", .take = take_ready_fd, .user = serve},
-        {.name = "ca-bundle", .value = &serve->ca_bundle},
-        {.name = "placeholders", .value = &serve->placeholders},
-        {.name = "watch", .flag = &serve->session.watches},
-    };
-    size_t count;
-    session_options(&serve->session, specs + 9);
-    int status =
-        options_parse(&command_serve, specs, sizeof(specs) / sizeof(specs[0]), argv, &count);
-    if (status != OPTIONS_GO_ON) {
-        return status;
-    }
-    status = session_check_options(&serve->session);
-    if (status != 0) {
-        return status;
-    }
-    int links = (serve->stream_path != NULL) + (serve->dgram_path != NULL) + serve->by_fd +
-                (serve->tap_name != NULL || serve->by_pid); /* --tap names the one of --pid */
-    if (links != 1) {
-        return command_usage_error(
-            &command_serve, "%s; accepted: one of --stream, --dgram, --tap, --pid, --fd",
-            links == 0 ? "the guest's link is missing" : "there is more than one link");
-    }
-    if (count != 1) {
-        return command_usage_error(
-            &command_serve, count == 0 ? "a policy is missing: a file, or the name of a preset"
-                                       : "there is more than one policy");
-    }
-    serve->session.policy = argv[0];
-    return OPTIONS_GO_ON;
-}
-
-/* ---- the link ---- */
-
-/* Each returns 0, or -errno after saying what is wrong. */
-
-static int open_stream(struct serve *serve)
-{
-    int fd = unix_bind_or_say(serve->stream_path, SOCK_STREAM);
-    return fd < 0 ? fd : session_failed(stream_open(&serve->link.stream, fd, -1), "listen");
-}
-
-static int open_dgram(struct serve *serve)
-{
-    int fd = unix_bind_or_say(serve->dgram_path, SOCK_DGRAM);
-    return fd < 0 ? fd : session_failed(dgram_init(&serve->link.dgram, fd, false), "listen");
-}
-
-static int open_tap(struct serve *serve)
-{
-    int fd = tap_create(serve->tap_name, false);
-    if (fd >= 0) {
-        tap_init(&serve->link.tap, fd);
-    }
-    return fd < 0 ? fd : 0;
-}
-
-static int socket_option(int fd, int option)
-{
-    int value;
-    socklen_t len = sizeof(value);
-    return getsockopt(fd, SOL_SOCKET, option, &value, &len) != 0 ? -errno : value;
-}
-
-/* A descriptor that was handed to us, by what it is. */
-static int adopt(struct serve *serve, int fd)
-{
-    struct stat st;
-    if (fstat(fd, &st) != 0 || fcntl(fd, F_SETFD, FD_CLOEXEC) != 0) {
-        return -errno;
-    }
-    if (!S_ISSOCK(st.st_mode)) {
-        return tap_adopt(&serve->link.tap, fd);
-    }
-    switch (socket_option(fd, SO_TYPE)) {
-    case SOCK_STREAM: {
-        bool listens = socket_option(fd, SO_ACCEPTCONN) == 1;
-        return stream_open(&serve->link.stream, listens ? fd : -1, listens ? -1 : fd);
-    }
-    case SOCK_DGRAM: {
-        struct sockaddr_storage peer;
-        socklen_t len = sizeof(peer);
-        bool connected = getpeername(fd, (struct sockaddr *)&peer, &len) == 0;
-        return dgram_init(&serve->link.dgram, fd, connected);
-    }
-    default:
-        return -EPROTOTYPE;
-    }
-}
-
-static int open_fd(struct serve *serve)
-{
-    int r = adopt(serve, (int)serve->fd);
-    if (r == -ENOTTY || r == -EPROTOTYPE) {
-        command_say("--fd %d: it is neither a stream or datagram socket nor a TAP", (int)serve->fd);
-    } else if (r < 0) {
-        command_say("--fd %d: %s", (int)serve->fd, strerror(-r));
-    }
-    return r;
-}
-
-/* All but that of --pid, for which the addresses must be known. */
-static int open_link(struct serve *serve)
-{
-    return serve->stream_path != NULL  ? open_stream(serve)
-           : serve->dgram_path != NULL ? open_dgram(serve)
-           : serve->by_fd              ? open_fd(serve)
-           : serve->by_pid             ? 0
-                                       : open_tap(serve);
-}
-
-static const char *tap_name(const struct serve *serve)
-{
-    return serve->tap_name != NULL ? serve->tap_name : GUEST_INTERFACE;
-}
-
-static int open_tap_of_pid(struct serve *serve, const ln_link *link)
-{
-    int fd = join_tap((pid_t)serve->pid, tap_name(serve), link);
-    if (fd >= 0) {
-        tap_init(&serve->link.tap, fd);
-    }
-    return fd < 0 ? fd : 0;
-}
 
 /* ---- signals ---- */
 
-static void notify(const struct serve *serve, const char *state)
-{
-    if (serve->notify_fd >= 0) {
-        (void)send(serve->notify_fd, state, strlen(state), MSG_NOSIGNAL);
-    }
-}
-
-/* A service manager that asked for it waits for its end. */
-static void notify_reloading(const struct serve *serve)
-{
-    char state[64];
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    snprintf(state, sizeof(state), "RELOADING=1\nMONOTONIC_USEC=%llu",
-             (unsigned long long)now.tv_sec * 1000000 + (unsigned long long)now.tv_nsec / 1000);
-    notify(serve, state);
-}
-
 static void reload(struct serve *serve)
 {
-    notify_reloading(serve);
-    session_reload_or_say(&serve->session);
-    notify(serve, "READY=1");
+    serve_notify_reloading(serve->notify_fd);
+    for (size_t i = 0; i < serve->n; i++) {
+        if (!serve->guests[i].over) {
+            session_reload_or_say(&serve->guests[i].session);
+        }
+    }
+    serve_notify(serve->notify_fd, "READY=1");
 }
 
 static void on_signal(struct watch *watch, uint32_t events)
@@ -250,6 +64,12 @@ static void on_signal(struct watch *watch, uint32_t events)
             serve->stopped = true;
         }
     }
+}
+
+/* The loop that is turned. */
+static struct loop *loop_of(struct serve *serve)
+{
+    return serve->n > 1 ? &serve->around : gateway_loop(serve->guests[0].session.gateway);
 }
 
 static int watch_signals(struct serve *serve)
@@ -268,171 +88,244 @@ static int watch_signals(struct serve *serve)
         return -errno;
     }
     serve->signals.ready = on_signal;
-    return loop_watch(gateway_loop(serve->session.gateway), &serve->signals, fd, EPOLLIN);
+    return loop_watch(loop_of(serve), &serve->signals, fd, EPOLLIN);
 }
 
-/* ---- readiness ---- */
+/* ---- turns ---- */
 
-/* A socket to the service manager (sd_notify(3)), or -1. */
-static int open_notify(void)
+/* Ends a guest that is gone for good (`r` 0), or that had to be ended. The others do not notice. */
+static void retire(struct serve_guest *guest, int r)
 {
-    const char *path = getenv("NOTIFY_SOCKET");
-    struct sockaddr_un address = {.sun_family = AF_UNIX};
-    size_t len = path == NULL ? 0 : strlen(path);
-    if (len < 2 || len >= sizeof(address.sun_path) || (path[0] != '/' && path[0] != '@')) {
-        return -1;
+    struct serve *serve = guest->serve;
+    guest->over = true;
+    serve->n_over++;
+    serve->status = r < 0 ? EXIT_LUNETTE_FAILED : serve->status;
+    if (serve->n > 1) {
+        loop_unwatch(&serve->around, &guest->watch);
+        transport_stop(&guest->link.transport);
+        session_retire(&guest->session);
     }
-    memcpy(address.sun_path, path, len);
-    if (path[0] == '@') {
-        address.sun_path[0] = '\0'; /* an abstract name */
-    }
-    int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    socklen_t size = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + len);
-    if (fd >= 0 && connect(fd, (const struct sockaddr *)&address, size) != 0) {
-        close(fd);
-        return -1;
-    }
-    return fd;
 }
 
-static void tell_ready(struct serve *serve)
+static void end_turn(struct serve_guest *guest, int r)
 {
-    notify(serve, "READY=1\nSTATUS=serving");
-    if (serve->tells_ready) {
-        ssize_t n = write((int)serve->ready_fd, "\n", 1);
+    if (r < 0 || guest->link.transport.ended) {
+        retire(guest, r);
+    }
+}
+
+static void gateway_ready(struct watch *watch, uint32_t events)
+{
+    struct serve_guest *guest =
+        (struct serve_guest *)(void *)((char *)watch - offsetof(struct serve_guest, watch));
+    (void)events;
+    end_turn(guest, session_dispatch(&guest->session));
+}
+
+static int watch_gateways(struct serve *serve)
+{
+    int r = 0;
+    for (size_t i = 0; i < serve->n && serve->n > 1 && r == 0; i++) {
+        struct serve_guest *guest = &serve->guests[i];
+        guest->watch = (struct watch){.fd = -1, .ready = gateway_ready};
+        r = loop_watch(&serve->around, &guest->watch, ln_gateway_fd(guest->session.gateway),
+                       EPOLLIN);
+    }
+    return r;
+}
+
+static void tell_ready(const struct serve *serve)
+{
+    serve_notify(serve->notify_fd, "READY=1\nSTATUS=serving");
+    if (serve->options.tells_ready) {
+        ssize_t n = write((int)serve->options.ready_fd, "\n", 1);
         (void)n; /* whoever waited is gone */
-        close((int)serve->ready_fd);
+        close((int)serve->options.ready_fd);
     }
-}
-
-/* ---- what is to be handed to the guest ---- */
-
-/* Opens a file that anybody may read; "-": standard output. NULL after saying what is wrong. */
-static FILE *open_hand_out(const char *path)
-{
-    int fd = strcmp(path, "-") == 0
-                 ? fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, 3)
-                 : open(path, O_WRONLY | O_CREAT | O_TRUNC | O_NOCTTY | O_CLOEXEC, 0644);
-    FILE *file = fd < 0 ? NULL : fdopen(fd, "w");
-    if (file == NULL || (strcmp(path, "-") != 0 && fchmod(fd, 0644) != 0 && errno != EPERM)) {
-        command_say("%s: %s", path, strerror(errno));
-        return NULL; /* this process ends */
-    }
-    return file;
-}
-
-static int close_hand_out(FILE *file, const char *path)
-{
-    bool written = ferror(file) == 0;
-    if (fclose(file) != 0 || !written) {
-        command_say("%s: %s", path, strerror(errno));
-        return -EIO;
-    }
-    return 0;
-}
-
-static int write_ca_bundle(const struct serve *serve)
-{
-    const char *certificates[] = {ln_gateway_ca(serve->session.gateway),
-                                  ln_gateway_host_cas(serve->session.gateway)};
-    FILE *file = open_hand_out(serve->ca_bundle);
-    if (file == NULL) {
-        return -EIO;
-    }
-    for (size_t i = 0; i < 2; i++) {
-        if (certificates[i] != NULL) {
-            fputs(certificates[i], file);
-        }
-    }
-    return close_hand_out(file, serve->ca_bundle);
-}
-
-static void write_placeholder(void *user, const ln_secret_status *status)
-{
-    fprintf(user, "%s=%s\n", status->secret->env, status->placeholder);
-}
-
-static int write_placeholders(const struct serve *serve)
-{
-    FILE *file = open_hand_out(serve->placeholders);
-    if (file == NULL) {
-        return -EIO;
-    }
-    ln_gateway_secrets(serve->session.gateway, write_placeholder, file);
-    return close_hand_out(file, serve->placeholders);
-}
-
-static int hand_out(const struct serve *serve)
-{
-    int r = serve->ca_bundle == NULL ? 0 : write_ca_bundle(serve);
-    return r < 0 || serve->placeholders == NULL ? r : write_placeholders(serve);
-}
-
-/* ---- life ---- */
-
-static int start(struct serve *serve)
-{
-    ln_link link;
-    ln_gateway_link(serve->session.gateway, &link);
-    if (serve->by_pid && open_tap_of_pid(serve, &link) < 0) {
-        return -1;
-    }
-    if (serve->session.verbose) {
-        session_say_link(&serve->session, tap_name(serve), &link);
-    }
-    int r = session_start(&serve->session, &serve->link.transport);
-    if (r == 0) {
-        r = session_failed(watch_signals(serve), "watch signals");
-    }
-    return r < 0 ? r : session_confine(&serve->session, serve->dgram_path != NULL, -1);
 }
 
 /* Returns the exit status. */
 static int turn(struct serve *serve)
 {
     tell_ready(serve);
-    while (!serve->stopped && !serve->link.transport.ended) {
-        if (session_turn(&serve->session) < 0) {
-            return EXIT_LUNETTE_FAILED;
+    while (!serve->stopped && serve->n_over < serve->n) {
+        if (serve->n == 1) {
+            end_turn(&serve->guests[0], session_turn(&serve->guests[0].session));
+        } else if (session_failed(loop_dispatch(&serve->around, -1), "go on") < 0) {
+            serve->status = EXIT_LUNETTE_FAILED;
+            break;
         }
     }
-    notify(serve, "STOPPING=1");
+    serve_notify(serve->notify_fd, "STOPPING=1");
+    return serve->status;
+}
+
+/* ---- life ---- */
+
+/* What only a process that is not confined can, of one guest. Returns 0 or -errno. */
+static int open_guest(struct serve_guest *guest)
+{
+    int r = session_open_outputs(&guest->session, STDOUT_FILENO, NULL);
+    r = r < 0 ? r : serve_link_open(&guest->link);
+    return r < 0 ? r : session_start_keeper(&guest->session, serve_link_socket(&guest->link));
+}
+
+/* What is given once for all is the first guest's to open and to close. */
+static int share_logs(struct serve *serve)
+{
+    struct session *first = serve->sessions[0];
+    for (size_t i = 1; i < serve->n; i++) {
+        if (serve->options.one_log) {
+            serve->sessions[i]->shared_log = &first->log;
+        }
+        if (serve->options.one_keylog) {
+            serve->sessions[i]->keylog_fd = fcntl(first->keylog_fd, F_DUPFD_CLOEXEC, 3);
+            if (serve->sessions[i]->keylog_fd < 0) {
+                return session_failed(-errno, "share the key log");
+            }
+        }
+    }
     return 0;
 }
 
-static int serve_guest(struct serve *serve)
+/* No guest gets to the metrics of any. */
+static void guard_metrics(struct serve *serve)
 {
-    const char *socket = serve->stream_path != NULL ? serve->stream_path : serve->dgram_path;
-    if (session_open_outputs(&serve->session, STDOUT_FILENO, NULL) < 0 || open_link(serve) < 0 ||
-        session_start_keeper(&serve->session, socket) < 0 ||
-        session_failed(confine_memory(), "protect lunette's memory") < 0) {
-        return EXIT_LUNETTE_FAILED;
+    size_t n = 0;
+    for (size_t i = 0; i < serve->n; i++) {
+        if (serve->sessions[i]->n_guarded > 0) {
+            serve->guarded[n++] = serve->sessions[i]->guarded[0];
+        }
     }
-    session_raise_limits();
+    for (size_t i = 0; i < serve->n; i++) {
+        serve->sessions[i]->guarded = serve->guarded;
+        serve->sessions[i]->n_guarded = n;
+    }
+}
+
+static int open_all(struct serve *serve)
+{
+    for (size_t i = 0; i < serve->n; i++) {
+        int r = open_guest(&serve->guests[i]);
+        if (r < 0) {
+            return r;
+        }
+    }
+    guard_metrics(serve);
+    int r = share_logs(serve);
+    if (r == 0 && serve->n > 1) {
+        r = session_failed(loop_init(&serve->around, &host_services_system), "wait for guests");
+    }
+    return r < 0 ? r : session_failed(confine_memory(), "protect lunette's memory");
+}
+
+/* Makes the network of one guest, and hands out what the guest is to have. Returns 0, or the exit
+ * status. */
+static int make_gateway(struct serve_guest *guest)
+{
     ln_policy *policy;
-    uint32_t offloads = serve->by_pid ? TAP_OFFLOADS : serve->link.transport.ops->offloads;
-    int status = session_make_gateway(&serve->session, offloads, NULL, &policy);
+    int status =
+        session_make_gateway(&guest->session, serve_link_offloads(&guest->link), NULL, &policy);
     if (status != 0) {
         return status;
     }
     ln_policy_unref(policy);
-    return hand_out(serve) < 0 || start(serve) < 0 ? EXIT_LUNETTE_FAILED : turn(serve);
+    return serve_hand_out(guest->session.gateway, guest->ca_bundle, guest->placeholders) < 0
+               ? EXIT_LUNETTE_FAILED
+               : 0;
+}
+
+static int start_guest(struct serve_guest *guest)
+{
+    ln_link link;
+    ln_gateway_link(guest->session.gateway, &link);
+    int r = serve_link_join(&guest->link, &link);
+    if (r < 0) {
+        return r;
+    }
+    if (guest->session.verbose) {
+        session_say_link(&guest->session, serve_link_interface(&guest->link), &link);
+    }
+    return session_start(&guest->session, &guest->link.transport);
+}
+
+static int start(struct serve *serve)
+{
+    bool with_files = false;
+    for (size_t i = 0; i < serve->n; i++) {
+        int r = start_guest(&serve->guests[i]);
+        if (r < 0) {
+            return r;
+        }
+        with_files = with_files || serve->guests[i].link.spec.kind == LINK_DGRAM;
+    }
+    int r = session_failed(watch_signals(serve), "watch signals");
+    r = r < 0 ? r : session_failed(watch_gateways(serve), "wait for guests");
+    return r < 0 ? r : session_confine(serve->sessions, serve->n, with_files, -1);
+}
+
+static int serve_guests(struct serve *serve)
+{
+    if (open_all(serve) < 0) {
+        return EXIT_LUNETTE_FAILED;
+    }
+    session_raise_limits();
+    for (size_t i = 0; i < serve->n; i++) {
+        int status = make_gateway(&serve->guests[i]);
+        if (status != 0) {
+            return status;
+        }
+    }
+    return start(serve) < 0 ? EXIT_LUNETTE_FAILED : turn(serve);
+}
+
+static int make_guests(struct serve *serve)
+{
+    size_t n = serve->options.n_links;
+    serve->guests = calloc(n, sizeof(*serve->guests));
+    if (serve->guests == NULL) {
+        return session_failed(-ENOMEM, "serve");
+    }
+    for (; serve->n < n; serve->n++) {
+        struct serve_guest *guest = &serve->guests[serve->n];
+        serve_options_guest(&serve->options, serve->n, guest);
+        guest->serve = serve;
+        serve->sessions[serve->n] = &guest->session;
+    }
+    return 0;
+}
+
+/* Returns 0, or -errno when something could not be written. */
+static int end(struct serve *serve)
+{
+    int r = 0;
+    for (size_t i = 0; i < serve->n; i++) { /* a log may be another's */
+        transport_stop(&serve->guests[i].link.transport);
+        session_retire(&serve->guests[i].session);
+    }
+    for (size_t i = 0; i < serve->n; i++) {
+        int ended = session_end(&serve->guests[i].session);
+        r = r < 0 ? r : ended;
+    }
+    loop_fini(&serve->around);
+    free(serve->guests);
+    return r;
 }
 
 static int serve_main(int argc, char **argv)
 {
     (void)argc;
-    struct serve serve = {.session = session_of(&command_serve), .notify_fd = -1};
+    struct serve serve = {.notify_fd = -1, .around = {.epoll_fd = -1, .timer_fd = -1}};
     if (session_open_standard() < 0) {
         return EXIT_LUNETTE_FAILED;
     }
-    int status = parse(&serve, argv);
-    if (status == OPTIONS_GO_ON) {
-        serve.notify_fd = open_notify();
-        status = serve_guest(&serve);
+    int status = serve_options_parse(&serve.options, argv);
+    if (status != OPTIONS_GO_ON) {
+        return status;
     }
-    transport_stop(&serve.link.transport);
-    if (session_end(&serve.session) < 0 && status == 0) {
+    serve.notify_fd = serve_notify_open();
+    status = make_guests(&serve) < 0 ? EXIT_LUNETTE_FAILED : serve_guests(&serve);
+    if (end(&serve) < 0 && status == 0) {
         status = EXIT_LUNETTE_FAILED;
     }
     return status;
@@ -440,12 +333,12 @@ static int serve_main(int argc, char **argv)
 
 const struct command command_serve = {
     .name = "serve",
-    .synopsis = "[OPTION]... LINK POLICY",
-    .summary = "be the network of a virtual machine, or of an interface",
+    .synopsis = "[OPTION]... LINK... POLICY...",
+    .summary = "be the network of virtual machines, or of interfaces",
     .help =
         "POLICY is a file or the name of a preset: none, public-only, allow-all, non-local.\n"
         "\n"
-        "LINK, one of:\n"
+        "LINK, one for each guest:\n"
         "  --stream PATH    listen on a UNIX stream socket (QEMU -netdev stream, libkrun): each\n"
         "                   frame has its length before it, 4 bytes, big-endian. One guest at a\n"
         "                   time; when it hangs up its connections are reset, what it resolved is\n"
@@ -461,6 +354,19 @@ const struct command command_serve = {
         "                   socket, or a TAP\n"
         "\n"
         "The guest is configured by DHCP and router advertisements.\n"
+        "\n"
+        "With several links this process serves several guests, at most 64, which have nothing in\n"
+        "common: the first link goes with the first policy, and so on; or one POLICY is for all,\n"
+        "and each has it for itself. --tap next to --pid is no link of its own. --ca-bundle,\n"
+        "--placeholders, --events, --pcap, --keylog, --observe, --metrics and --control are then\n"
+        "given once for each guest, in the order of the links (an empty value: this one has "
+        "none),\n"
+        "or not at all; --events and --keylog may be given once for all. Each guest has the next\n"
+        "slot, and so addresses of its own; events have it as \"slot\". A guest that is ended, or\n"
+        "whose link is gone, leaves the others as they are; lunette ends with the last.\n"
+        "\n"
+        "  lunette serve --stream a.sock --control a.ctl a.lua --stream b.sock --control b.ctl "
+        "b.lua\n"
         "\n"
         "  --ca-bundle FILE write what the guest is to trust to FILE (mode 0644, PEM): the CA of\n"
         "                   interception, and this machine's roots where the policy has\n"
@@ -482,7 +388,9 @@ const struct command command_serve = {
         "  --watch          read the policy again when it changes, or a module beside it; a bad "
         "one\n"
         "                   changes nothing\n"
-        "  --slot N|auto    which subnets of the policy's pools to take, 0 to 65535 (default 0);\n"
+        "  --slot N|auto    which subnets of the policy's pools to take, 0 to 65535 (default 0), "
+        "the\n"
+        "                   next ones for further guests;\n"
         "                   auto: the first from 1 up that no other lunette of this user has, nor\n"
         "                   an address of this machine (/run/lunette, $XDG_RUNTIME_DIR/lunette or\n"
         "                   /tmp/lunette-UID holds the locks)\n"

@@ -181,6 +181,8 @@ int session_open_outputs(struct session *session, int dash_fd, struct hide *hide
         if (r < 0) {
             return r;
         }
+        session->guarded = &session->metrics.endpoint;
+        session->n_guarded = !session->metrics.by_path;
         if (hide != NULL && session->metrics.by_path) {
             (void)hide_cover(hide, session->metrics_address);
         }
@@ -252,7 +254,8 @@ static int on_event(void *user, const ln_event *event)
         observer_take(session->observation.observer, event);
     }
     control_tell(&session->control, event);
-    return event_log_put(&session->log, event);
+    struct event_log *log = session->shared_log != NULL ? session->shared_log : &session->log;
+    return event_log_put(log, event, session->told_apart ? &session->slot : NULL);
 }
 
 /* Settles on a slot. Returns 0, or -errno after saying what is wrong. */
@@ -317,7 +320,6 @@ static int make_gateway(struct session *session, uint32_t offloads, ln_policy *p
     if (r < 0) {
         return r;
     }
-    bool guards = session->metrics.fd >= 0 && !session->metrics.by_path;
     session->files = (ln_files){
         .size = sizeof(ln_files), .user = session, .open = open_file, .run = run_command};
     ln_config config = {.size = sizeof(config),
@@ -325,12 +327,12 @@ static int make_gateway(struct session *session, uint32_t offloads, ln_policy *p
                         .slot = session->slot,
                         .mtu = session->mtu,
                         .offloads = offloads,
-                        .guarded = &session->metrics.endpoint,
-                        .n_guarded = guards,
+                        .guarded = session->guarded,
+                        .n_guarded = session->n_guarded,
                         .files = &session->files,
                         .learn_names = session->observation.wanted};
-    bool listens =
-        session->log.sink != NULL || session->observation.wanted || session->control_path != NULL;
+    bool listens = session->log.sink != NULL || session->shared_log != NULL ||
+                   session->observation.wanted || session->control_path != NULL;
     ln_host host = {.size = sizeof(host),
                     .send_frame = send_frame,
                     .on_event = listens ? on_event : NULL,
@@ -400,19 +402,30 @@ int session_start(struct session *session, struct transport *link)
     return r < 0 ? r : session_failed(watch_changes(session), "watch the policy");
 }
 
-int session_confine(struct session *session, bool with_files, int terminal_fd)
+static int begin_observing(struct session *const *sessions, size_t n)
 {
-    ln_link link;
-    ln_gateway_link(session->gateway, &link);
-    int r = session_failed(observation_begin(&session->observation, &link), "observe");
+    int r = 0;
+    for (size_t i = 0; i < n && r == 0; i++) {
+        ln_link link;
+        ln_gateway_link(sessions[i]->gateway, &link);
+        r = observation_begin(&sessions[i]->observation, &link);
+    }
+    return session_failed(r, "observe");
+}
+
+int session_confine(struct session *const *sessions, size_t n, bool with_files, int terminal_fd)
+{
+    int r = begin_observing(sessions, n);
     if (r < 0) {
         return r;
     }
-    session->confined = true;
+    for (size_t i = 0; i < n; i++) {
+        sessions[i]->confined = true;
+    }
     r = with_files ? session_failed(confine_privileges(), "drop privileges")
                    : session_failed(confine_files(), "confine lunette");
-    if (r == 0) {
-        r = session_failed(start_sinks(session), "start writing files");
+    for (size_t i = 0; i < n && r == 0; i++) {
+        r = session_failed(start_sinks(sessions[i]), "start writing files");
     }
     if (r == 0) {
         r = session_failed(confine_calls(terminal_fd), "confine lunette's system calls");
@@ -420,16 +433,30 @@ int session_confine(struct session *session, bool with_files, int terminal_fd)
     return r;
 }
 
-int session_turn(struct session *session)
+/* At the end of a turn, of which `r` came. */
+static int end_turn(struct session *session, int r)
 {
-    int r = gateway_turn(session->gateway, -1);
     transport_flush(session->link);
     const char *why = ln_gateway_condemned(session->gateway);
-    if (why != NULL) {
-        command_say("the sandbox is ended: %s", why);
-        return -EACCES;
+    if (why == NULL) {
+        return session_failed(r, "go on");
     }
-    return session_failed(r, "go on");
+    if (session->told_apart) {
+        command_say("slot %" PRIu32 ": the sandbox is ended: %s", session->slot, why);
+    } else {
+        command_say("the sandbox is ended: %s", why);
+    }
+    return -EACCES;
+}
+
+int session_turn(struct session *session)
+{
+    return end_turn(session, gateway_turn(session->gateway, -1));
+}
+
+int session_dispatch(struct session *session)
+{
+    return end_turn(session, ln_gateway_dispatch(session->gateway));
 }
 
 int session_reload(struct session *session, ln_problems *problems)
@@ -463,22 +490,32 @@ void session_say_link(const struct session *session, const char *interface, cons
 
 static void say_stats(const struct session *session)
 {
+    char who[32] = "";
     ln_stats stats;
     ln_gateway_stats(session->gateway, &stats);
-    command_say("%" PRIu64 " flows, %" PRIu64 " refused; %" PRIu64 " DNS queries, %" PRIu64
+    if (session->told_apart) {
+        snprintf(who, sizeof(who), "slot %" PRIu32 ": ", session->slot);
+    }
+    command_say("%s%" PRIu64 " flows, %" PRIu64 " refused; %" PRIu64 " DNS queries, %" PRIu64
                 " refused; frames out %" PRIu64 ", in %" PRIu64 "; events lost %" PRIu64,
-                stats.flows_opened, stats.flows_denied, stats.dns_queries, stats.dns_denied,
+                who, stats.flows_opened, stats.flows_denied, stats.dns_queries, stats.dns_denied,
                 stats.frames_in, stats.frames_out, stats.events_lost);
 }
 
-int session_end(struct session *session)
+void session_retire(struct session *session)
 {
     if (session->gateway != NULL && session->verbose) {
         say_stats(session);
     }
     control_close(&session->control);
     metrics_close(&session->metrics);
+    session->link = NULL;
     session->gateway = ln_gateway_free(session->gateway);
+}
+
+int session_end(struct session *session)
+{
+    session_retire(session);
     event_log_close(&session->log);
     int r = observation_end(&session->observation, session->policy);
     pcapng_close(&session->pcap);

@@ -24,11 +24,13 @@ struct session {
     bool slot_chosen, slot_auto; /* --slot N, --slot auto */
     int slot_fd;                 /* holds the slot; -1: nothing does */
     bool verbose;
+    bool told_apart; /* one of several guests: what is said and logged names its slot */
     bool watches; /* the policy is read again when it changes: set before session_start_keeper() */
 
     ln_gateway *gateway;
     struct transport *link; /* borrowed; before session_start() there is none */
     struct event_log log;
+    struct event_log *shared_log; /* borrowed: in the place of one of its own; NULL: none */
     struct pcapng pcap;
     struct observation observation;
     struct keeper keeper;
@@ -37,6 +39,8 @@ struct session {
     int keylog_fd;  /* -1: none */
     struct control control;
     struct metrics metrics;
+    const ln_endpoint *guarded; /* borrowed; where no guest gets: set by session_open_outputs() */
+    size_t n_guarded;
     struct watch changes; /* of the policy's files */
 };
 
@@ -68,11 +72,15 @@ int session_make_gateway(struct session *session, uint32_t offloads,
 /* Starts the link, which its owner stops before session_end(), and answers at the control socket.
  * Returns 0 or -errno. */
 int session_start(struct session *session, struct transport *link);
-/* From here on this process can do no more than it must: confine.h. `with_files`: its file system
- * stays, for a link whose peers are named by path. Returns 0 or -errno. */
-int session_confine(struct session *session, bool with_files, int terminal_fd);
-/* One turn of the gateway's loop. Returns 0, or -errno after saying why the guest is to end. */
+/* From here on this process, which has these `n` sessions, can do no more than it must: confine.h.
+ * `with_files`: its file system stays, for a link whose peers are named by path. Returns 0 or
+ * -errno. */
+int session_confine(struct session *const *sessions, size_t n, bool with_files, int terminal_fd);
+/* One turn of the gateway's loop, which is waited for. Returns 0, or -errno after saying why the
+ * guest is to end. */
 int session_turn(struct session *session);
+/* The same without waiting, where the gateway's descriptor is watched in a loop around it. */
+int session_dispatch(struct session *session);
 /* Reads the policy again, by way of the keeper, and swaps it in. Returns 0, or -errno with problems
  * added: then the old one stays. */
 int session_reload(struct session *session, ln_problems *problems);
@@ -80,6 +88,9 @@ int session_reload(struct session *session, ln_problems *problems);
 void session_reload_or_say(struct session *session);
 /* Says how the link is set up. */
 void session_say_link(const struct session *session, const char *interface, const ln_link *link);
+/* Ends the guest's network, of which nobody is asked any more, counters told where --verbose was
+ * given; files stay open for session_end(). The link was stopped. Does not wait. */
+void session_retire(struct session *session);
 /* Ends everything, counters told where --verbose was given. Returns 0, or -errno when what was
  * observed cannot be written. */
 int session_end(struct session *session);

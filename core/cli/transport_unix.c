@@ -261,8 +261,8 @@ static void close_watched(struct transport *transport, struct watch *watch, int 
 static void stream_stop(struct transport *transport)
 {
     struct stream *s = (struct stream *)transport;
+    close_watched(transport, &s->listener, &s->listen_fd); /* who sees the end finds nobody more */
     close_watched(transport, &s->peer, &s->peer_fd);
-    close_watched(transport, &s->listener, &s->listen_fd);
     free(s->in);
     free(s->out);
     s->in = s->out = NULL;

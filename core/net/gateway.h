@@ -23,7 +23,7 @@
 #define GATEWAY_READS           (64u << 10) /* bytes that an inspected flow reads at once */
 #define GATEWAY_ADVERTISE_TICKS 3600u       /* seconds between router advertisements unasked */
 
-#define GATEWAY_GUARDED_MAX 4u
+#define GATEWAY_GUARDED_MAX 64u
 
 struct datagrams;     /* datagram.c's own state */
 struct publish_route; /* net/publish.h */

@@ -96,5 +96,8 @@
 ---@field packets_out? integer
 ---@field packets_in? integer
 ---
+--- In the file of `lunette serve` with several guests: which of them it is about.
+---@field slot? integer
+---
 --- How many events before this one were lost because the reader was slow.
 ---@field lost? integer

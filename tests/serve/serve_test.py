@@ -38,14 +38,23 @@ BAUwAwEB/zAKBggqhkjOPQQDAgNJADBGAiEApOcJsStCcuzMJxzZSnl0+aBlFUi2
 """
 
 
-def arp():
+def in_slot(slot, address):
+    """The MAC or IP address there that corresponds to this one of slot 0."""
+    if len(address) == 6:
+        return address[:4] + bytes([slot]) + address[5:]
+    return address[:3] + bytes([address[3] + 4 * slot])
+
+
+def arp(slot=0):
     """The guest asks who has the gateway's address."""
-    return (b"\xff" * 6 + GUEST_MAC + b"\x08\x06" + bytes.fromhex("0001080006040001")
-            + GUEST_MAC + GUEST + bytes(6) + GATEWAY)
+    mac = in_slot(slot, GUEST_MAC)
+    return (b"\xff" * 6 + mac + b"\x08\x06" + bytes.fromhex("0001080006040001")
+            + mac + in_slot(slot, GUEST) + bytes(6) + in_slot(slot, GATEWAY))
 
 
-def is_reply(frame):
-    return frame[12:14] == b"\x08\x06" and frame[20:22] == b"\0\2" and frame[22:28] == GATEWAY_MAC
+def is_reply(frame, slot=0):
+    return (frame[12:14] == b"\x08\x06" and frame[20:22] == b"\0\2"
+            and frame[22:28] == in_slot(slot, GATEWAY_MAC))
 
 
 def checksum(data):
@@ -56,15 +65,26 @@ def checksum(data):
     return ~total & 0xffff
 
 
-def udp(dst, dst_port, payload, src_port=40000):
+def udp(dst, dst_port, payload, src_port=40000, slot=0):
+    src = in_slot(slot, GUEST)
     header = struct.pack(">HHHH", src_port, dst_port, 8 + len(payload), 0)
-    ip = struct.pack(">BBHHHBBH4s4s", 0x45, 0, 28 + len(payload), 1, 0, 64, 17, 0, GUEST, dst)
+    ip = struct.pack(">BBHHHBBH4s4s", 0x45, 0, 28 + len(payload), 1, 0, 64, 17, 0, src, dst)
     ip = ip[:10] + struct.pack(">H", checksum(ip)) + ip[12:]
-    return GATEWAY_MAC + GUEST_MAC + b"\x08\0" + ip + header + payload
+    return in_slot(slot, GATEWAY_MAC) + in_slot(slot, GUEST_MAC) + b"\x08\0" + ip + header + payload
 
 
 def syn(dst, dst_port, src_port=40000):
     tcp = struct.pack(">HHIIBBHHH", src_port, dst_port, 1, 0, 0x50, 2, 65535, 0, 0)
+    pseudo = GUEST + dst + struct.pack(">BBH", 0, 6, len(tcp))
+    tcp = tcp[:16] + struct.pack(">H", checksum(pseudo + tcp)) + tcp[18:]
+    ip = struct.pack(">BBHHHBBH4s4s", 0x45, 0, 20 + len(tcp), 1, 0, 64, 6, 0, GUEST, dst)
+    ip = ip[:10] + struct.pack(">H", checksum(ip)) + ip[12:]
+    return GATEWAY_MAC + GUEST_MAC + b"\x08\0" + ip + tcp
+
+
+def segment(dst, dst_port, seq, ack, payload, src_port=40000):
+    """Data of a connection that is open."""
+    tcp = struct.pack(">HHIIBBHHH", src_port, dst_port, seq, ack, 0x50, 0x18, 65535, 0, 0) + payload
     pseudo = GUEST + dst + struct.pack(">BBH", 0, 6, len(tcp))
     tcp = tcp[:16] + struct.pack(">H", checksum(pseudo + tcp)) + tcp[18:]
     ip = struct.pack(">BBHHHBBH4s4s", 0x45, 0, 20 + len(tcp), 1, 0, 64, 6, 0, GUEST, dst)
@@ -148,14 +168,14 @@ class Served(unittest.TestCase):
             time.sleep(0.02)
         self.fail("no event %s" % fields)
 
-    def dial(self):
+    def dial(self, path=None):
         sock = socket.socket(socket.AF_UNIX)
         self.addCleanup(sock.close)
-        sock.connect(self.path)
+        sock.connect(path or self.path)
         return Stream(sock)
 
-    def ctl(self, *words):
-        return subprocess.run([LUNETTE, "ctl", "--control", self.control, *words], text=True,
+    def ctl(self, *words, control=None):
+        return subprocess.run([LUNETTE, "ctl", "--control", control or self.control, *words], text=True,
                               capture_output=True, timeout=20)
 
     # ---- links ----
@@ -235,10 +255,23 @@ class Served(unittest.TestCase):
         self.assertEqual(run.returncode, 125)
         self.assertIn("neither", run.stderr)
 
-    def test_link_is_needed_and_one_only(self):
-        for args in ([], ["--stream", "a", "--dgram", "b"], ["--fd", "3", "--tap", "x"]):
-            run = subprocess.run([LUNETTE, "serve", *args, "none"], capture_output=True, text=True)
+    def test_counts_that_do_not_fit_are_usage_errors(self):
+        two = ["--stream", "a", "--stream", "b"]
+        for args, why in (
+                (["none"], "link is missing"),
+                (two, "policy is missing"),
+                ([*two, "none", "none", "none"], "3 policies for 2 links"),
+                (["--stream", "a", "none", "none"], "2 policies for 1 link"),
+                ([*two, "none", "--pcap", "x"], "--pcap is given 1 time, for 2 guests"),
+                ([*two, "none", *["--keylog", "x"] * 3], "or once for all"),
+                ([*two, "none", "--pcap", "x", "--pcap", "x"], "two guests"),
+                ([*two, "none", "--observe", "--observe"], "two guests"),
+                ([*two, "none", "--slot", "65535"], "0 to 65534"),
+                (["--stream", "a"] * 65 + ["none"], "more than 64 links")):
+            run = subprocess.run([LUNETTE, "serve", *args], capture_output=True, text=True, timeout=20,
+                                 cwd=self.dir.name)
             self.assertEqual(run.returncode, 2, args)
+            self.assertIn(why, run.stderr)
 
     def test_socket_in_use_is_not_taken(self):
         self.serve("--stream", self.path)
@@ -247,6 +280,158 @@ class Served(unittest.TestCase):
         self.assertEqual(run.returncode, 125)
         self.assertIn(self.path, run.stderr)
         self.assertTrue(os.path.exists(self.path))
+
+    # ---- several guests ----
+
+    OTHER, OTHER_GATEWAY = bytes([172, 16, 0, 6]), bytes([172, 16, 0, 5])
+
+    def serve_two(self, *args, **kwargs):
+        """The first may reach the host, the second only an address that is nobody's."""
+        self.other_path, self.other_control = self.at("guest2"), self.at("control2")
+        kwargs.setdefault("policy", self.file("other.lua", 'return { rules = { "allow@10.9.9.9" } }\n'))
+        return self.serve("--stream", self.path, "--control", self.control, self.policy,
+                          "--stream", self.other_path, "--control", self.other_control, *args, **kwargs)
+
+    def test_guests_have_policies_addresses_and_controls_of_their_own(self):
+        self.serve_two()
+        one, two = self.dial(), self.dial(self.other_path)
+        for slot, guest in enumerate((one, two)):
+            guest.send(arp(slot))
+            self.assertTrue(is_reply(guest.receive(), slot))
+        one.send(udp(GATEWAY, 7, b"x"))
+        two.send(udp(self.OTHER_GATEWAY, 7, b"x", slot=1))
+        self.expect_event(kind="flow_open", slot=0, src="172.16.0.2")
+        self.expect_event(kind="flow_denied", slot=1, src="172.16.0.6")
+        stats = [json.loads(self.ctl("stats", control=c).stdout)
+                 for c in (self.control, self.other_control)]
+        self.assertEqual([s["slot"] for s in stats], [0, 1])
+        self.assertEqual([(s["flows_opened"], s["flows_denied"]) for s in stats], [(1, 0), (0, 1)])
+        self.assertEqual([json.loads(self.ctl("rules", control=c).stdout)[0]["hits"]
+                          for c in (self.control, self.other_control)], [1, 0])
+        flow = json.loads(self.ctl("flows").stdout)[0]
+        self.assertEqual(self.ctl("revoke", str(flow["id"]), control=self.other_control).returncode, 1)
+        self.assertEqual(len(json.loads(self.ctl("flows").stdout)), 1)
+
+    def test_addresses_of_another_guest_are_neither_spoken_for_nor_reached(self):
+        self.policy = self.file("policy.lua", 'return { rules = { "allow@*" } }\n')
+        port = free_port()
+        self.serve_two(policy=self.file(
+            "other.lua", 'return { rules = { "allow@*" }, ports = { [%d] = 80 } }\n' % port))
+        one, two = self.dial(), self.dial(self.other_path)
+        two.send(arp(1))
+        self.assertTrue(is_reply(two.receive(), 1))
+        claims = udp(self.OTHER_GATEWAY, 9, b"x", slot=1)
+        for frame in (claims, GATEWAY_MAC + GUEST_MAC + claims[12:], arp(1)):
+            one.send(frame)
+        for address in (self.OTHER, self.OTHER_GATEWAY):  # as any host that is not there
+            one.send(udp(address, 80, b"x"))
+            one.send(syn(address, port))
+        one.send(arp())
+        while not is_reply(one.receive()):
+            pass
+        self.assertEqual(self.events(src="172.16.0.6"), [])
+        self.assertEqual(json.loads(self.ctl("stats").stdout)["drops"], {"mac": 1, "source": 2})
+        other = json.loads(self.ctl("stats", control=self.other_control).stdout)
+        self.assertEqual((other["flows_opened"], other["flows_denied"], other["frames_in"]), (0, 0, 1))
+        two.sock.setblocking(False)
+        with self.assertRaises(BlockingIOError):
+            two.sock.recv(1)
+
+    def test_guest_that_hangs_up_or_breaks_its_framing_leaves_the_other_alone(self):
+        self.serve_two()
+        other = self.dial(self.other_path)
+        with contextlib.closing(socket.socket(socket.AF_INET, socket.SOCK_DGRAM)) as server:
+            server.bind(("127.0.0.1", 0))
+            server.settimeout(5)
+            self.file("other.lua", 'return { rules = { "allow@host" } }\n')
+            self.assertEqual(self.ctl("reload", control=self.other_control).returncode, 0)
+            self.expect_event(kind="reload", slot=1)
+            self.assertEqual(self.events(kind="reload", slot=0), [])
+            for breaks in (lambda sock: sock.close(), lambda sock: sock.sendall(bytes(4))):
+                guest = self.dial()
+                guest.send(udp(GATEWAY, 9, b"x"))
+                other.send(udp(self.OTHER_GATEWAY, server.getsockname()[1], b"hello", slot=1))
+                self.assertEqual(server.recv(100), b"hello")
+                breaks(guest.sock)
+                self.expect_event(kind="flow_close", reason="guest_gone", slot=0)
+            self.assertEqual(self.events(kind="flow_close", slot=1), [])
+            self.assertEqual(len(json.loads(self.ctl("flows", control=self.other_control).stdout)), 1)
+
+    def test_hangup_signal_reloads_each_policy_by_itself(self):
+        process = self.serve_two()
+        self.file("policy.lua", "return { rulez = {} }\n")
+        self.file("other.lua", 'return { rules = { "deny@host" } }\n')
+        process.send_signal(signal.SIGHUP)
+        self.expect_event(kind="reload", slot=1)
+        first, second = (json.loads(self.ctl("rules", control=c).stdout)[0]["text"]
+                         for c in (self.control, self.other_control))
+        self.assertEqual((first, second), ("allow@host", "deny@host"))
+        self.assertEqual(self.events(kind="reload", slot=0), [])
+
+    def test_several_guests_end_with_the_last_link(self):
+        pairs = [socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM) for _ in range(3)]
+        fds = [theirs.fileno() for _, theirs in pairs]
+        args = [arg for fd in fds for arg in ("--fd", str(fd), "--control", self.at("c%d" % fd))]
+        process = self.serve(*args, pass_fds=fds)
+        guests = []
+        for ours, theirs in pairs:
+            theirs.close()
+            guests.append(Stream(ours))
+            self.addCleanup(ours.close)
+        for slot in (1, 0, 2):
+            self.assertIsNone(process.poll())
+            guests[slot].send(arp(slot))
+            self.assertTrue(is_reply(guests[slot].receive(), slot))
+            guests[slot].sock.close()
+        self.assertEqual(process.wait(timeout=10), 0)
+        self.assertFalse([name for name in os.listdir(self.dir.name) if name.startswith("c")])
+
+    def test_secret_violation_ends_one_guest_only(self):
+        env = dict(os.environ, XDG_DATA_HOME=self.at("data"), SSL_CERT_FILE=self.file("roots.pem", ROOT))
+        self.policy = self.file("policy.lua", """return { policy = "allow-all", tls = {}, secrets = {
+            { env = "TOKEN", value = "the-value", allow_hosts = { "api.example.com" },
+              on_violation = "block-and-terminate" } } }""")
+        process = self.serve_two("--placeholders", self.at("env"), "--placeholders", "", env=env)
+        with open(self.at("env")) as file:
+            placeholder = file.read().rstrip("\n").split("=", 1)[1]
+        guest, other = self.dial(), self.dial(self.other_path)
+        with contextlib.closing(socket.socket()) as server:
+            server.bind(("127.0.0.1", 0))
+            server.listen()
+            port = server.getsockname()[1]
+            guest.send(syn(GATEWAY, port))
+            answer = guest.receive()
+            while answer[12:14] != b"\x08\0":
+                answer = guest.receive()
+            ack = struct.unpack(">I", answer[38:42])[0] + 1
+            guest.send(segment(GATEWAY, port, 2, ack, b"GET / HTTP/1.1\r\nHost: x\r\nX: %s\r\n\r\n"
+                               % placeholder.encode()))
+            with contextlib.suppress(EOFError, ConnectionResetError):
+                while True:
+                    guest.receive()
+        with self.assertRaises(ConnectionError):
+            self.dial()
+        other.send(arp(1))
+        self.assertTrue(is_reply(other.receive(), 1))
+        self.assertEqual(self.end(process), 125)
+        self.assertIn("slot 0: the sandbox is ended", process.stderr.read())
+
+    def test_no_guest_gets_to_the_metrics_of_any(self):
+        ports = [free_port(), free_port()]
+        self.serve_two("--metrics", str(ports[0]), "--metrics", str(ports[1]))
+        for slot, port in enumerate(ports):
+            page = self.scrape(("127.0.0.1", port))
+            self.assertIn('slot="%d"' % slot, page)
+        guest = self.dial()
+        for i, port in enumerate(ports):
+            guest.send(syn(GATEWAY, port, src_port=5000 + i))
+            self.expect_event(kind="flow_denied", slot=0, port=port)
+
+    def test_several_guests_take_a_slot_each(self):
+        two = ("--stream", self.at("x"), "--control", self.at("xc"))
+        _, one = self.slot("--slot", "auto", *two)
+        self.assertEqual(one, 1)
+        self.assertEqual(json.loads(self.ctl("stats", control=self.at("xc")).stdout)["slot"], 2)
 
     # ---- life ----
 

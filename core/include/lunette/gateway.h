@@ -61,7 +61,7 @@ typedef struct ln_config {
     const char *resolv_conf;    /* where the host's nameservers stand; NULL: /etc/resolv.conf */
     const ln_endpoint *guarded; /* endpoints of this machine, by address, that the guest does not
                                    reach whatever the policy allows, as of lunette's own services */
-    size_t n_guarded;           /* at most 4 */
+    size_t n_guarded;           /* at most 64 */
     bool learn_names;      /* look for a name in the first bytes of every TCP flow, also where no
                               verdict hangs on it: for events that tell names */
     const char *data_dir;  /* where the interception CA is kept, and made on first use; NULL:

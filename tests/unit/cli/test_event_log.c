@@ -41,8 +41,8 @@ static void test_each_event_is_a_line(void **state)
     struct event_log log;
     assert_int_equal(pipe(fds), 0);
     assert_int_equal(event_log_open(&log, fds[1]), 0);
-    assert_int_equal(event_log_put(&log, &event), 0);
-    assert_int_equal(event_log_put(&log, &event), 0);
+    assert_int_equal(event_log_put(&log, &event, NULL), 0);
+    assert_int_equal(event_log_put(&log, &event, NULL), 0);
     assert_int_equal(sink_start(log.sink), 0);
     event_log_close(&log);
     char expected[512], twice[1100];
@@ -61,10 +61,10 @@ static void test_events_lost_at_the_end_are_told(void **state)
     unsigned put = 0;
     assert_int_equal(pipe(fds), 0);
     assert_int_equal(event_log_open(&log, fds[1]), 0);
-    while (event_log_put(&log, &event) == 0) {
+    while (event_log_put(&log, &event, NULL) == 0) {
         put++;
     }
-    assert_true(event_log_put(&log, &event) < 0);
+    assert_true(event_log_put(&log, &event, NULL) < 0);
     assert_int_equal(log.untold, 2);
     /* The pipe takes less than the ring holds: a child reads it. */
     pid_t child = fork();
@@ -93,7 +93,7 @@ static void test_no_log_takes_everything(void **state)
 {
     (void)state;
     struct event_log log = {0};
-    assert_int_equal(event_log_put(&log, &event), 0);
+    assert_int_equal(event_log_put(&log, &event, NULL), 0);
     event_log_close(&log);
 }
 
