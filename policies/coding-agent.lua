@@ -3,7 +3,8 @@
 ---     lunette run policies/coding-agent.lua -- claude
 ---
 --- What stays possible: whoever can push to GitHub or publish a package can send data there. Give the
---- agent tokens that can read only, or drop the hosts that it does not need.
+--- agent tokens that can read only, or drop the hosts that it does not need; or see coding-agent-tokens.lua,
+--- where it never holds a token, and can write to one repository only.
 
 local lunette = require "lunette"
 local hosts = require "hosts"

@@ -44,6 +44,15 @@ function Reach:name(name, port, protocol)
   }.action
 end
 
+--- Makes a request over TLS to a name that the sandbox asks for first.
+---@param name string
+---@param method string
+---@param path string
+---@return lunette.Decision
+function Reach:request(name, method, path)
+  return self.policy:evaluate { address = address_of(self, name), port = 443, sni = name, method = method, path = path }
+end
+
 --- Connects to an address without asking for a name.
 ---@param address string
 ---@param port? integer
