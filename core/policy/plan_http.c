@@ -181,7 +181,8 @@ static void check_visible(struct build *build, const struct place *place, const 
                      "the rule would never match: requests come over TCP");
     }
     if (build->tls.value == NULL && has_port(rule, HTTPS_PORT)) {
-        schema_wrong(schema, place, "a table `tls`, or the ports of plain HTTP in the rule",
+        schema_wrong(schema, place,
+                     "a policy with tls = {}, or the ports of plain HTTP in the rule",
                      "without interception the requests of HTTPS cannot be seen");
     }
 }

@@ -182,7 +182,7 @@ static void check_intercepted(struct build *build, const struct place *place,
         return;
     }
     if (!tls->intercept || tls->n_ports == 0) {
-        schema_wrong(&build->schema, place, "a table `tls`, or require_tls = false",
+        schema_wrong(&build->schema, place, "a policy with tls = {}, or require_tls = false",
                      "the secret could never be used: no connection is intercepted");
         return;
     }

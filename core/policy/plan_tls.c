@@ -52,9 +52,13 @@ static void read_intercepted_ports(struct schema *schema, const struct place *pl
     (void)field;
     ln_tls_settings *tls = out;
     struct numbers to = {0};
+    size_t mistakes = schema->mistakes;
     to.numbers = schema_array(schema, value_count(place->value), sizeof(*to.numbers));
-    if (to.numbers != NULL) {
-        schema_each(schema, place, "a list of ports", add_port, &to);
+    if (to.numbers == NULL) {
+        return;
+    }
+    schema_each(schema, place, "a list of ports such as { 443, 8443 }", add_port, &to);
+    if (schema->mistakes == mistakes) { /* else nothing is said of what hangs on them */
         tls->ports = to.numbers;
         tls->n_ports = to.n;
     }

@@ -10,6 +10,8 @@
 local function type_text(text)
   text = text:gsub("lunette%.RuleLike", "rule"):gsub("lunette%.Destination", "destination")
   text = text:gsub("lunette%.Flow", "flow")
+  text = text:gsub("lunette%.OnViolation", "fun(violation)")
+  text = text:gsub("lunette%.ViolationAction", '"block" | "block-and-log" | "block-and-terminate"')
   return (text:gsub("lunette%.[%a.]+", "table"):gsub("%s*|%s*", " | "))
 end
 
