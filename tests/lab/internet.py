@@ -7,6 +7,7 @@ Logs, one line an entry, written at once:
   packets.log   PROTOCOL DESTINATION PORT   the first packet of a TCP connection, every other packet of any protocol
   queries.log   TRANSPORT RESOLVER NAME TYPE
   streams.log   DESTINATION PORT EVENT      accept, request HOST, eof, reset
+  requests.log  HOST METHOD PATH AUTHORIZATION
   host.log      PROTOCOL ADDRESS PORT
 """
 import asyncio
@@ -217,6 +218,7 @@ def resolver_tcp(resolver, log, transport="tcp"):
 
 # ---- servers ----
 
+REQUESTS = Log("requests.log" if MODE == "internet" else "host-requests.log")
 FILE_BYTES = 1 << 30
 PATTERN = hashlib.sha256(b"lunette").digest() * 32768  # 1 MiB
 
@@ -278,6 +280,7 @@ async def http(reader, writer, where):
         method, path = words[0], words[1].partition("?")[0]
         headers = {k.lower(): v.strip() for k, _, v in (line.partition(":") for line in lines[1:] if line)}
         where[2].write(where[0], where[1], "request", headers.get("host", "-"))
+        REQUESTS.write(headers.get("host", "-"), method, path, headers.get("authorization", "-"))
         if method == "PUT":
             if headers.get("expect", "").lower() == "100-continue":
                 writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
