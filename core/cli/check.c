@@ -36,7 +36,8 @@ const struct command command_check = {
         "  allow-all, denies-all          nothing of the guest's is refused, or allowed\n"
         "  addresses-without-dns          addresses are allowed, but no name can be resolved\n\n"
         "  --json    one JSON object a policy, a line each\n"
-        "  --strict  warnings make the exit status 1\n",
+        "  --strict  warnings make the exit status 1\n"
+        "  --help    print this\n",
     .main = check_main,
 };
 

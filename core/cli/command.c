@@ -12,7 +12,8 @@
 
 int command_help(const struct command *command)
 {
-    printf("usage: lunette %s %s\n\n%s\n", command->name, command->synopsis, command->summary);
+    printf("usage: lunette %s%s%s\n\n%s\n", command->name, command->synopsis[0] != '\0' ? " " : "",
+           command->synopsis, command->summary);
     if (*command->help != '\0') {
         printf("\n%s", command->help);
     }

@@ -181,6 +181,7 @@ const struct command command_ctl = {
     .help =
         "PATH is what `lunette run` or `lunette serve` was given as --control.\n"
         "\n"
+        "VERB, one of:\n"
         "  stats        counters, as a JSON object\n"
         "  flows [FILTER]\n"
         "               the flows there are now, as a JSON list; FILTER is a port, an address, a\n"
@@ -198,6 +199,8 @@ const struct command command_ctl = {
         "not\n"
         "               read in time is lost, and `lost` of the next event tells how many\n"
         "\n"
+        "  --control PATH\n"
+        "               the socket of the one that is meant; there is no default\n"
         "  --top N      of the flows the N with the most bytes, the largest first; at most 100\n"
         "  -h, --help   print this\n"
         "\n"

@@ -27,7 +27,8 @@ const struct command command_diff = {
         "told, with + those of B and with - those of A.\n"
         "Exit status: 0 nothing is allowed that was not, 1 something is, or only one of the two\n"
         "has on_connect, or rules about requests differ, 2 an error.\n\n"
-        "  --json  as one JSON object\n",
+        "  --json  as one JSON object\n"
+        "  --help  print this\n",
     .main = diff_main,
 };
 

@@ -1,4 +1,5 @@
 /* lunette: picks the subcommand. */
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -40,16 +41,21 @@ static const struct command *find(const char *name)
     return NULL;
 }
 
-static int unknown(const char *name)
+/* `topics`: it was to be a command or a topic of `help`. */
+static int unknown(const char *name, bool topics)
 {
     struct spelling spelling = spelling_of(name, strlen(name));
     for (size_t i = 0; i < COMMANDS; i++) {
         spelling_consider(&spelling, commands[i]->name);
     }
+    for (size_t i = 0; topics && i < help_topics_count; i++) {
+        spelling_consider(&spelling, help_topics[i].name);
+    }
+    const char *what = topics ? "command or topic" : "command";
     if (spelling.nearest != NULL) {
-        command_say("there is no command %s (did you mean %s?)", name, spelling.nearest);
+        command_say("there is no %s %s (did you mean %s?)", what, name, spelling.nearest);
     } else {
-        command_say("there is no command %s", name);
+        command_say("there is no %s %s", what, name);
     }
     command_say("try: lunette --help");
     return EXIT_USAGE;
@@ -72,7 +78,7 @@ static int help(const char *topic)
             return 0;
         }
     }
-    return unknown(topic);
+    return unknown(topic, true);
 }
 
 int main(int argc, char **argv)
@@ -91,7 +97,7 @@ int main(int argc, char **argv)
     }
     const struct command *command = find(name);
     if (command == NULL) {
-        return unknown(name);
+        return unknown(name, false);
     }
     int status = command->main(argc - 1, argv + 1);
     if (fflush(stdout) != 0 || ferror(stdout)) {

@@ -34,7 +34,8 @@ const struct command command_match = {
         "  --http 'METHOD PATH'     a request on the connection, which shows the query's name\n"
         "  --header 'NAME: VALUE'   a header of the request\n"
         "  --trace                  every rule that was considered, and what the wire would show\n"
-        "  --json                   one JSON object for each address, a line each\n",
+        "  --json                   one JSON object for each address, a line each\n"
+        "  --help                   print this\n",
     .main = match_main,
 };
 

@@ -15,7 +15,8 @@ const struct command command_print = {
     .help = "POLICY is a file (Lua or JSON) or a preset: none, public-only, allow-all, non-local.\n"
             "A line is a rule's number, its one-line form and where it is written.\n\n"
             "  --json  as one JSON object, which is a policy of these rules. Functions (when,\n"
-            "          on_connect) are named in it, and keep it from being loaded\n",
+            "          on_connect) are named in it, and keep it from being loaded\n"
+            "  --help  print this\n",
     .main = print_main,
 };
 

@@ -21,7 +21,8 @@ const struct command command_repl = {
             "Lines are queries as `lunette match` takes them, Lua, or commands; `help` tells\n"
             "which. On a terminal there are editing, completion with the tab key, and a history\n"
             "in $XDG_STATE_HOME/lunette (~/.local/state/lunette). Lines from a pipe work as well.\n"
-            "Exit status: 0, or 2 when the policy cannot be loaded.\n",
+            "Exit status: 0, or 2 when the policy cannot be loaded.\n\n"
+            "  --help  print this\n",
     .main = repl_main,
 };
 

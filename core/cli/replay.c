@@ -32,7 +32,8 @@ const struct command command_replay = {
         "them do not match.\n"
         "Exit status: 0 nothing changes, 1 something does, 2 an error.\n\n"
         "  --all   show every one, not only what changes\n"
-        "  --json  one JSON object for each, a line each; the last one has the counts\n",
+        "  --json  one JSON object for each, a line each; the last one has the counts\n"
+        "  --help  print this\n",
     .main = replay_main,
 };
 

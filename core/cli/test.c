@@ -41,7 +41,8 @@ const struct command command_test = {
         "  --junit FILE      JUnit XML into FILE\n"
         "  --coverage        which rules and defaults decided no case\n"
         "  --min-coverage N  exit status 1 where less than N percent of a policy's did\n"
-        "  --bench           how long a decision takes\n",
+        "  --bench           how long a decision takes\n"
+        "  --help            print this\n",
     .main = test_main,
 };
 

@@ -59,7 +59,10 @@ char *module_dir_find(void)
         strrchr(dir, '/')[1] = '\0';
         found = candidate(dir, "lua/"); /* build/lunette */
         if (found == NULL) {
-            found = candidate(dir, "../share/lunette/lua/"); /* bin/lunette */
+            found = candidate(dir, "../share/lunette/lua/"); /* bin/lunette, lib/liblunette.so */
+        }
+        if (found == NULL) { /* lib/lua/5.4/lunette/core.so */
+            found = candidate(dir, "../../../../share/lunette/lua/");
         }
         char *end = dir + strlen(dir) - strlen("lunette/");
         if (found == NULL && end > dir && strcmp(end, "lunette/") == 0) {

@@ -80,7 +80,7 @@ static void find_module(lua_State *L, const char *name)
 /* Pushes lunette.core: the part of lunette's modules that is written in C. */
 static void push_core(lua_State *L)
 {
-    lua_createtable(L, 0, 4);
+    lua_createtable(L, 0, 5);
     lua_pushcfunction(L, where_here);
     lua_setfield(L, -2, "here");
     lua_pushcfunction(L, sandbox_env);
@@ -89,6 +89,8 @@ static void push_core(lua_State *L)
     lua_setfield(L, -2, "now");
     lua_pushcfunction(L, rule_line_parse);
     lua_setfield(L, -2, "parse_rule");
+    lua_pushliteral(L, LUNETTE_VERSION);
+    lua_setfield(L, -2, "version");
 }
 
 /* Runs the chunk on top of the stack and replaces it by the value of the module. */

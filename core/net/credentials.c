@@ -21,6 +21,7 @@ struct reader {
     const struct credentials_request *request;
     struct credentials *to;
     ln_problems *problems;
+    int line; /* of the policy, where what is being read is asked for; 0: unknown */
     unsigned mistakes;
     bool out_of_memory;
 };
@@ -37,7 +38,7 @@ static void report(struct reader *reader, const char *field, const char *found,
         text_quote(&text, found, strlen(found));
     }
     reader->mistakes++;
-    if (problems_add(reader->problems, reader->request->policy, 0, field,
+    if (problems_add(reader->problems, reader->request->policy, reader->line, field,
                      found == NULL ? NULL : quoted, accepted, "%s", message) < 0) {
         reader->out_of_memory = true;
     }
@@ -261,6 +262,7 @@ static void read_tls(struct reader *reader)
 {
     const struct credentials *before = reader->request->before;
     const ln_settings *settings = reader->request->settings;
+    reader->line = settings->tls.line;
     if (settings->tls.intercept) {
         read_ca(reader);
     }
@@ -288,6 +290,7 @@ static void report_secret(struct reader *reader, const ln_secret *secret, const 
     };
     char field[FIELD_MAX];
     snprintf(field, sizeof(field), "%s.%s", secret->origin, source_keys[secret->from]);
+    reader->line = secret->line;
     report(reader, field, secret->from == LN_SECRET_VALUE ? NULL : secret->source,
            accepted[secret->from], why);
 }
@@ -352,6 +355,7 @@ static void read_secrets(struct reader *reader)
 {
     const struct credentials_request *request = reader->request;
     const ln_settings *settings = request->settings;
+    reader->line = 0;
     int r = vault_new(settings->secrets, settings->n_secrets, request->services.random,
                       request->services.user, &reader->to->vault);
     if (r == 0 && request->before != NULL) {

@@ -71,6 +71,7 @@ static void read_source(struct schema *schema, const struct place *up, const str
         } else if (schema_text(schema, place, "a string")) {
             secret->from = (ln_secret_source)i;
             secret->source = schema_copy(schema, place);
+            secret->line = place_line(place);
             secret->source_len = secret->source == NULL ? 0 : place->value->string.len;
         }
         found = true;
@@ -173,7 +174,21 @@ static bool covers(const ln_name_pattern *outer, const ln_name_pattern *inner)
            strcmp(inner->name + inner_len - outer_len, outer->name) == 0;
 }
 
-/* A secret goes only to hosts whose connections are intercepted. */
+/* Whether no server of these names is ever verified. */
+static bool never_verified(const ln_tls_settings *tls, const ln_name_pattern *host)
+{
+    bool unverified = !tls->verify_upstream;
+    for (size_t i = 0; i < tls->n_verify_for; i++) {
+        const ln_tls_verify_for *of = &tls->verify_for[i];
+        if (of->verify && (covers(&of->host, host) || covers(host, &of->host))) {
+            return false;
+        }
+        unverified |= !of->verify && covers(&of->host, host);
+    }
+    return unverified;
+}
+
+/* A secret goes only to hosts whose connections are intercepted, and that are verified. */
 static void check_intercepted(struct build *build, const struct place *place,
                               const ln_secret *secret)
 {
@@ -187,6 +202,11 @@ static void check_intercepted(struct build *build, const struct place *place,
         return;
     }
     for (size_t i = 0; i < secret->n_hosts; i++) {
+        if (never_verified(tls, &secret->hosts[i])) {
+            schema_wrong(&build->schema, place, "hosts that are verified, or require_tls = false",
+                         "the secret could never be used: its host \"%s%s\" is not verified",
+                         secret->hosts[i].below ? "*." : "", secret->hosts[i].name);
+        }
         for (size_t k = 0; k < tls->n_bypass; k++) {
             if (covers(&tls->bypass[k], &secret->hosts[i])) {
                 schema_wrong(&build->schema, place, "hosts that tls.bypass leaves out",

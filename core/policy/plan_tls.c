@@ -167,6 +167,7 @@ void build_tls(struct build *build)
     size_t mistakes = build->schema.mistakes;
     schema_table(&build->schema, place, tls_fields, COUNT_OF(tls_fields), tls);
     tls->intercept = true;
+    tls->line = place_line(place);
     if (build->schema.mistakes == mistakes && (tls->ca_cert == NULL) != (tls->ca_key == NULL)) {
         schema_missing(&build->schema, place, tls->ca_cert == NULL ? "ca_cert" : "ca_key",
                        "both ca_cert and ca_key, or neither");

@@ -9,11 +9,12 @@ local presets = require "lunette.presets"
 local profiles = require "lunette.profiles"
 local rules = require "lunette.rules"
 local secrets = require "lunette.secrets"
+local strict = require "lunette.strict"
 
 ---@class lunette
 local M = {}
 
----@type string?
+---@type string
 M.version = core.version
 
 M.allow = rules.allow
@@ -35,10 +36,10 @@ M.profiles = profiles.profiles
 
 --- Lists of destinations: lunette.deny(lunette.lists.doh).
 ---@type table<string, string[]>
-M.lists = lists
+M.lists = strict.module("lunette.lists", lists)
 
 --- Secrets by where they come from: lunette.secrets.env("GITHUB_TOKEN", "api.github.com").
-M.secrets = secrets
+M.secrets = strict.module("lunette.secrets", secrets)
 
 --- The presets as functions that return a new configuration: lunette.policy.public_only().
 ---@type table<string, fun(): table>
@@ -46,6 +47,7 @@ M.policy = {}
 for name, preset in pairs(presets) do
   M.policy[name:gsub("%-", "_")] = preset
 end
+strict.module("lunette.policy", M.policy)
 
 M.counter = counting.counter
 M.ratelimit = counting.ratelimit
@@ -55,7 +57,7 @@ M.ratelimit = counting.ratelimit
 ---@return string?
 function M.env(name) return core.env(name) end
 
-if not core.compile then return M end -- inside a policy file
+if not core.compile then return strict.module("lunette", M) end -- inside a policy file
 
 local expand = require "lunette.expand"
 local locate = require "lunette.locate"
@@ -122,4 +124,4 @@ end
 ---@return lunette.Gateway
 M.gateway = core.gateway
 
-return M
+return strict.module("lunette", M)

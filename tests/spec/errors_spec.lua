@@ -140,6 +140,8 @@ return {
     assert.matches("^1: boom", support.problems("error('boom')")[1])
     assert.matches("^2: allow%(%): the destination is nil", support.problems(
       "local lunette = require 'lunette'\nlocal rule = lunette.allow(nil)\nreturn {}")[1])
+    assert.matches("^2: lunette has no alow; it has: allow, ", support.problems(
+      "local lunette = require 'lunette'\nlocal rule = lunette.alow('a.b')\nreturn {}")[1])
   end)
 end)
 

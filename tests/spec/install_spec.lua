@@ -25,6 +25,7 @@ local function with(program)
   return os.execute("command -v " .. program .. " >/dev/null") and it or pending
 end
 
+local SOURCE = assert(io.popen "pwd":read "l")
 local prefix, lunette
 
 setup(function()
@@ -47,10 +48,24 @@ describe("an installed lunette", function()
     assert.equal(0, status, out)
   end)
 
+  it("is there for C programs, by pkg-config", function()
+    local out, status = shell((("export PKG_CONFIG_PATH='PREFIX/lib/pkgconfig' LD_LIBRARY_PATH='PREFIX/lib' && " ..
+      "cc -o 'PREFIX/vmm' '%s/tests/embed/vmm.c' $(pkg-config --cflags --libs lunette) && cd / && 'PREFIX/vmm' none " ..
+      "</dev/null"):gsub("PREFIX", prefix)):format(SOURCE))
+    assert.equal(0, status, out)
+  end)
+
+  it("is there for stock Lua", function()
+    support.write(prefix .. "/ask.lua", [[
+      local policy = require "lunette".load "public-only"
+      print(policy:evaluate { address = "192.0.2.1", port = 443, protocol = "tcp" }.action)]])
+    local out = shell((("cd / && LUA_PATH='PREFIX/share/lua/5.4/?.lua;PREFIX/share/lua/5.4/?/init.lua' " ..
+      "LUA_CPATH='PREFIX/lib/lua/5.4/?.so' lua5.4 'PREFIX/ask.lua'"):gsub("PREFIX", prefix)))
+    assert.equal("allow\n", out)
+  end)
+
   with "systemd-analyze" ("has units that systemd has nothing to say about", function()
     local units = prefix .. "/lib/systemd/system"
-    local set = "sed -i 's|^ExecStart=[^ ]*|ExecStart=%s|' '%s/lunette@.service'"
-    shell(set:format(lunette, units))
     local out, status = shell(("SYSTEMD_UNIT_PATH='%s': systemd-analyze verify --man=no '%s/lunette@.service'")
       :format(units, units))
     assert.equal("", out)
@@ -115,6 +130,14 @@ for _, which in ipairs { "bash", "zsh" } do
         end
         assert.is_true(offered["--help"])
       end
+    end)
+
+    test("offers every verb of ctl", function()
+      local offered, out = complete(which, "lunette ctl --control x ")
+      for verb in support.lunette("ctl", "--help").out:match "one of:\n(.-)\n\n":gmatch "%f[^\n\0]  (%l+)" do
+        assert.is_true(offered[verb], verb .. " not in\n" .. out)
+      end
+      assert.is_nil(complete(which, "lunette ctl --control ")["stats"])
     end)
 
     test("offers presets and files for a policy, files for a value, and commands behind it", function()

@@ -51,6 +51,9 @@ _lunette() {
   elif [[ $command == ca ]]; then
     mapfile -t COMPREPLY < <(compgen -W "show path regenerate" -- "$word")
     return
+  elif [[ $command == ctl ]] && ((COMP_CWORD == first)); then
+    mapfile -t COMPREPLY < <(compgen -W "stats flows pins rules secrets reload revoke events" -- "$word")
+    return
   elif [[ $'\n'"$options"$'\n' != *$'\n'"${COMP_WORDS[COMP_CWORD - 1]} "$'\n'* ]]; then
     mapfile -t COMPREPLY < <(compgen -W "$presets" -- "$word")
   fi

@@ -268,6 +268,7 @@ typedef struct ln_tls_settings { /* paths are as written */
     size_t n_ca_certs_for;
     const ln_tls_verify_for *verify_for; /* instead of verify_upstream */
     size_t n_verify_for;
+    int line; /* where the table begins; 0: unknown */
 } ln_tls_settings;
 
 typedef enum ln_secret_source {
@@ -304,6 +305,7 @@ typedef struct ln_secret {
     ln_violation on_violation;
     int violation_handler; /* LN_VIOLATION_HANDLER: the function's reference */
     const char *origin;    /* "secrets[1]" */
+    int line;              /* where it says where its value is from; 0: unknown */
 } ln_secret;
 
 typedef enum ln_proxy_kind { LN_PROXY_NONE, LN_PROXY_SOCKS5, LN_PROXY_HTTP } ln_proxy_kind;

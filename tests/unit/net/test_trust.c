@@ -268,8 +268,8 @@ static void test_all_problems_are_told_at_once(void **state)
     expect_in(&gw.error, "secrets[1].from_env: the variable is not in lunette's environment: found "
                          "\"LUNETTE_TEST_SECRET\"");
     expect_in(&gw.error, "secrets[2].from_file: No such file or directory");
-    expect_in(&gw.error, "; secrets[3].from_file: ");
-    expect_in(&gw.error, "; secrets[4].command: the command failed with exit status 3");
+    expect_in(&gw.error, "; line 1: secrets[3].from_file: ");
+    expect_in(&gw.error, "; line 1: secrets[4].command: the command failed with exit status 3");
     assert_null(strstr(gw.error.message, "two"));
     assert_null(strstr(gw.error.message, "hidden"));
     loop_fini(&gw.loop);

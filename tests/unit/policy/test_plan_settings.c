@@ -678,11 +678,23 @@ static void test_a_secret_that_could_never_be_used_is_refused(void **state)
          "{\".b\"}}}}",
          "secrets[1]", "the secret could never be used: tls.bypass holds its host \"*.b\"",
          "a table"},
+        {"{tls = {verify_upstream = false, verify_upstream_for = {[\"c.d\"] = true}}, secrets = "
+         "{{env = \"A\", from_env = \"A\", allow_hosts = {\"c.d\", \"a.b\"}}}}",
+         "secrets[1]", "the secret could never be used: its host \"a.b\" is not verified",
+         "a table"},
+        {"{tls = {verify_upstream_for = {[\".b\"] = false}}, secrets = {{env = \"A\", from_env = "
+         "\"A\", allow_hosts = {\"*.a.b\"}}}}",
+         "secrets[1]", "the secret could never be used: its host \"*.a.b\" is not verified",
+         "a table"},
     };
     ASSERT_MISTAKES(mistakes);
     static const char *const fine[] = {
         "{secrets = {{env = \"A\", from_env = \"A\", allow_hosts = {\"a.b\"}, require_tls = "
         "false}}}",
+        "{tls = {verify_upstream = false, verify_upstream_for = {[\"x.a.b\"] = true}}, secrets = "
+        "{{env = \"A\", from_env = \"A\", allow_hosts = {\"*.a.b\"}}}}",
+        "{tls = {verify_upstream = false}, secrets = {{env = \"A\", from_env = \"A\", allow_hosts "
+        "= {\"a.b\"}, require_tls = false}}}",
         "{tls = {bypass = {\"*.a.b\", \"x.a.b\", \"ba.b\"}}, secrets = {{env = \"A\", from_env = "
         "\"A\", allow_hosts = {\"a.b\"}}}}",
         "{tls = {bypass = {\"x.a.b\"}}, secrets = {{env = \"A\", from_env = \"A\", allow_hosts = "
