@@ -57,13 +57,22 @@
 --- Where that rule is written: "policy.lua:4".
 ---@field source? string
 ---
---- Why, as a stable word: rule, default, deny_domain, never, on_connect, on_dns, handler_error,
---- rebind, budget;
---- of a request: rule, default, authority_mismatch, malformed, too_large, secret_violation, secret_unavailable,
---- or that of the tls_error; of a first flight: not_http, server_first, first_flight_slow, first_flight_cut, quic;
---- how a flow ended:
---- done, idle, budget, proxy, proxy_auth, proxy_protocol, refused, timeout, reset_by_guest, reset_by_peer, denied, evicted;
---- of a limit: max_connections, half_open, dns_in_flight, dns_connections, machine.
+--- Why, as a stable word. What the policy decided: rule, default, deny_domain, never, on_connect, on_dns,
+--- handler_error, geoip_error, rebind, budget. Of a first flight: no_name, not_http, server_first, dns_over_tls, quic,
+--- first_flight_slow, first_flight_cut, first_flight_too_long, first_flight_malformed.
+---
+--- Of a connection that could not be made: refused, unreachable, prohibited, connect_timeout, limit, no_echo_socket,
+--- proxy, proxy_auth, proxy_protocol. How a flow ended: done, idle, timeout, reset_by_guest, reset_by_peer, denied,
+--- reload, revoked, evicted, budget, condemned (the sandbox is ended), guest_gone, shutdown.
+---
+--- Of a query: formerr, notimp, badvers, refused, discovery, resolver (the one that the guest named is not allowed),
+--- alias (a name behind it), dns_budget, truncated. Of a request: authority_mismatch, malformed, too_large,
+--- secret_violation, secret_unavailable, secret_echo, or that of the tls_error.
+---
+--- Of tls_error: certificate_expired, certificate_not_yet_valid, name_mismatch, self_signed, untrusted,
+--- bad_certificate, version, handshake, alert, closed, protocol, ended, timeout, internal; guest_broken,
+--- guest_timeout and the like. Of limit: max_connections, half_open, dns_in_flight,
+--- dns_connections, dns_budget, budget, machine, events_lost. Of drop: what is wrong with a frame, as `lunette ctl stats` counts it.
 ---@field reason? string
 ---
 --- A sentence for people; of no stable form.
