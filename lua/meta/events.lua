@@ -71,8 +71,8 @@
 ---
 --- Of tls_error: certificate_expired, certificate_not_yet_valid, name_mismatch, self_signed, untrusted,
 --- bad_certificate, version, handshake, alert, closed, protocol, ended, timeout, internal; guest_broken,
---- guest_timeout and the like. Of limit: max_connections, half_open, dns_in_flight,
---- dns_connections, dns_budget, budget, machine, events_lost. Of drop: what is wrong with a frame, as `lunette ctl stats` counts it.
+--- guest_timeout and the like. Of limit: max_connections, half_open, dns_in_flight, dns_connections, dns_budget,
+--- budget, machine, events_lost. Of drop: what is wrong with a frame, as `lunette ctl stats` counts it.
 ---@field reason? string
 ---
 --- A sentence for people; of no stable form.
