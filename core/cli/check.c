@@ -34,7 +34,9 @@ const struct command command_check = {
         "  public-suffix                  names below it belong to many parties\n"
         "  host-all-ports                 all of this machine's loopback services are open\n"
         "  allow-all, denies-all          nothing of the guest's is refused, or allowed\n"
-        "  addresses-without-dns          addresses are allowed, but no name can be resolved\n\n"
+        "  addresses-without-dns          addresses are allowed, but no name can be resolved\n"
+        "  requests-unseen, -bypassed     a rule about requests that interception shows none\n"
+        "  secret-unreachable             a secret is for a host that no rule allows\n\n"
         "  --json    one JSON object a policy, a line each\n"
         "  --strict  warnings make the exit status 1\n"
         "  --help    print this\n",

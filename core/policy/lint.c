@@ -176,18 +176,22 @@ static void lint_name(struct linter *l, uint32_t rule, const ln_rule *it)
 
 /* ---- rules about requests ---- */
 
+static bool is_below(const char *name, const char *up)
+{
+    size_t len = strlen(name);
+    size_t up_len = strlen(up);
+    return len > up_len && name[len - up_len - 1] == '.' && strcmp(name + len - up_len, up) == 0;
+}
+
 static bool is_bypassed(const ln_tls_settings *tls, const ln_destination *to)
 {
     for (size_t i = 0; i < tls->n_bypass; i++) {
         const ln_name_pattern *pattern = &tls->bypass[i];
-        size_t len = strlen(pattern->name);
-        size_t own = strlen(to->name);
         bool same = strcmp(pattern->name, to->name) == 0;
-        bool below = own > len && to->name[own - len - 1] == '.' &&
-                     strcmp(to->name + own - len, pattern->name) == 0;
         /* All that a suffix holds is below one that is the same or above. */
-        if (pattern->below ? below || (same && to->kind == LN_DEST_SUFFIX)
-                           : same && to->kind == LN_DEST_DOMAIN) {
+        if (pattern->below
+                ? is_below(to->name, pattern->name) || (same && to->kind == LN_DEST_SUFFIX)
+                : same && to->kind == LN_DEST_DOMAIN) {
             return true;
         }
     }
@@ -307,6 +311,52 @@ static void lint_policy(struct linter *l)
     }
 }
 
+/* ---- secrets ---- */
+
+/* Whether a name may be of both. */
+static bool overlap(const ln_destination *to, const ln_name_pattern *pattern)
+{
+    bool suffix = to->kind == LN_DEST_SUFFIX;
+    return (suffix == pattern->below && strcmp(to->name, pattern->name) == 0) ||
+           (suffix && is_below(pattern->name, to->name)) ||
+           (pattern->below && is_below(to->name, pattern->name));
+}
+
+/* Whether it is about DNS alone, as lunette.allow_dns() is. */
+static bool is_dns(const ln_rule *rule)
+{
+    return rule->n_ports == 1 && rule->ports[0].first == 53 && rule->ports[0].last == 53;
+}
+
+/* Whether some rule may open a connection to a host of the pattern; by address, any may. */
+static bool may_be_opened(const ln_policy *policy, const ln_name_pattern *pattern)
+{
+    const ln_settings *settings = &policy->plan.settings;
+    bool open = settings->default_egress == LN_ALLOW || settings->on_connect != 0;
+    for (size_t i = 0; i < policy->plan.n_rules && !open; i++) {
+        const ln_rule *rule = &policy->plan.rules[i];
+        open = allows_egress(rule) && rule_has_protocol(rule, LN_TCP) && !is_dns(rule) &&
+               (!rule_is_by_name(rule) || overlap(&rule->destination, pattern));
+    }
+    return open;
+}
+
+static void lint_secret(struct linter *l, const ln_secret *secret)
+{
+    for (size_t i = 0; i < secret->n_hosts; i++) {
+        const ln_name_pattern *host = &secret->hosts[i];
+        if (!may_be_opened(l->policy, host)) {
+            char buffer[LN_NAME_MAX + 128];
+            struct text text = text_of(buffer, sizeof(buffer));
+            text_printf(&text, "%s may go to %s%s, which no rule allows", secret->origin,
+                        host->below ? "*." : "", host->name);
+            tell(l, "secret-unreachable", LINT_WARNING, 0,
+                 arena_strndup(&l->lint->arena, buffer, strlen(buffer)),
+                 "allow the host, or take it off allow_hosts");
+        }
+    }
+}
+
 /* ---- all of it ---- */
 
 static int find_dead(struct linter *l)
@@ -350,6 +400,9 @@ static int lint_all(struct linter *l)
         lint_allow_all(l, 0);
     }
     lint_policy(l);
+    for (size_t i = 0; i < l->policy->plan.settings.n_secrets; i++) {
+        lint_secret(l, &l->policy->plan.settings.secrets[i]);
+    }
     return l->failed ? -ENOMEM : 0;
 }
 

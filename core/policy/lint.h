@@ -31,10 +31,12 @@ struct lint_finding {
  *   pins-alone             a rule by name where no name is ever shown
  *   public-suffix          names below it belong to many parties
  *   host-all-ports         every service of this machine's loopback is open to the guest
- *   requests-unseen        a rule about requests on ports that are not intercepted: of plain HTTP
- * alone requests-bypassed      … about a name that interception leaves alone allow-all nothing of
- * the guest's TCP and UDP is refused addresses-without-dns  addresses are allowed, but no name can
- * be asked for denies-all             nothing of the guest's traffic is allowed */
+ *   requests-unseen        a rule about requests on ports that are not intercepted
+ *   requests-bypassed      … about a name that interception leaves alone
+ *   allow-all              nothing of the guest's TCP and UDP is refused
+ *   addresses-without-dns  addresses are allowed, but no name can be asked for
+ *   denies-all             nothing of the guest's traffic is allowed
+ *   secret-unreachable     a secret is for a host that no rule allows */
 struct lint {
     struct arena arena;
     struct lint_finding *findings; /* in the order of the rules, the policy as a whole last */

@@ -1,6 +1,7 @@
 --- lunette.secrets: secrets by where they come from.
 
 local lunette = require "lunette"
+local support = require "support"
 
 local secrets = lunette.secrets
 
@@ -25,6 +26,27 @@ describe("a secret", function()
     assert.is_nil(refusal(secrets.env("T", "a.example", { inject = { query = true } })))
     assert.is_nil(refusal(secrets.command("T", "x", { "a.example" }, { on_violation = "block" })))
     assert.matches("secrets%[1%]%.inejct: unknown key", refusal(secrets.env("T", "a.example", { inejct = {} })))
+  end)
+
+  it("is told to check when no rule lets it get where it may go", function()
+    local function unreachable(rules, host, rest)
+      local path = support.policy_file(([[local lunette = require "lunette"
+return { tls = {}, rules = { %s }, secrets = { lunette.secrets.value("T", "v", %q) }, %s }]])
+        :format(rules, host, rest or ""))
+      return support.lunette("check", path).out:find("[secret-unreachable]", 1, true) ~= nil
+    end
+    for _, rules in ipairs { "", 'lunette.allow_dns()', 'lunette.allow("b.example"):tcp(443)',
+      'lunette.allow(".a.example"):tcp(443)', 'lunette.deny("a.example")', 'lunette.allow("a.example"):udp(443)' } do
+      assert.is_true(unreachable(rules, "a.example"), rules)
+    end
+    for _, rules in ipairs { 'lunette.allow("a.example"):tcp(443)', 'lunette.allow(".example"):tcp(443)',
+      'lunette.allow("public"):tcp(443)' } do
+      assert.is_false(unreachable(rules, "a.example"), rules)
+    end
+    assert.is_false(unreachable('lunette.allow("x.a.example"):tcp(443)', "*.a.example"))
+    assert.is_false(unreachable('lunette.allow(".a.example"):tcp(443)', "*.a.example"))
+    assert.is_true(unreachable('lunette.allow("a.example"):tcp(443)', "*.a.example"))
+    assert.is_false(unreachable("", "a.example", 'default_egress = "allow"'))
   end)
 
   it("keeps the options it is given as they are", function()
