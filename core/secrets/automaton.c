@@ -107,7 +107,7 @@ static void add_texts(struct builder *builder, const struct automaton_text *text
         if (memchr(texts[i].bytes, ' ', texts[i].len) != NULL) {
             add_plus(builder, &texts[i]);
         }
-        if (texts[i].len >= BASE64_TEXT_MIN) {
+        if (texts[i].len >= BASE64_TEXT_MIN && !texts[i].bare) {
             add_base64(builder, &texts[i]);
         }
     }

@@ -20,6 +20,7 @@ struct automaton_text {
     const uint8_t *bytes;
     size_t len;
     uint32_t secret;
+    bool bare; /* not in base64 too */
 };
 
 enum pattern_form {

@@ -1,12 +1,12 @@
 /* Values in responses become placeholders again: a host that may have a secret can show it to the
  * guest no more than by mistake.
  *
- * They are found as they are, percent-encoded, as JSON strings hold them, and in base64 (as in
- * Basic credentials that are shown), at every split. In base64 stars take the value's place; up to
- * four bits at each end of it stay. In gRPC, whose messages tell their lengths, the placeholder is
- * cut or filled to the value's length. Values shorter than VAULT_ECHO_MIN are not looked for. What
- * a server does to a value on purpose (reversing it, say) is not undone: hosts of `allow_hosts` are
- * trusted with the secret.
+ * They are found as they are, percent-encoded, as JSON strings hold them, as templates write them
+ * into pages, and in base64 (as in Basic credentials that are shown), at every split. In base64
+ * stars take the value's place; up to four bits at each end of it stay. In gRPC, whose messages
+ * tell their lengths, the placeholder is cut or filled to the value's length. Values shorter than
+ * VAULT_ECHO_MIN are not looked for. What a server does to a value on purpose (reversing it, say)
+ * is not undone: hosts of `allow_hosts` are trusted with the secret.
  *
  * A body that is said to be encoded is looked at like any other: guests can make some servers say
  * so of one that is not, and in one that is nothing is found. */

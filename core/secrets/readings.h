@@ -7,7 +7,8 @@
  *
  * and in each of these the texts as they are and in base64 (secrets/automaton.h). So base64 is
  * found broken into lines, and where its "/", "+" and "=" are escaped. Out of scope are HTML
- * entities, surrogate pairs of JSON, UTF-16, quoted-printable, compressed and encrypted bytes.
+ * entities (but those that secrets/html.h makes of values), surrogate pairs of JSON, UTF-16,
+ * quoted-printable, compressed and encrypted bytes.
  *
  * Theory of operation. A reading differs from the raw one only from an escape on, until both stand
  * at the same place of the automaton again; only there is it kept at all ("apart"). */

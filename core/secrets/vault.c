@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/arena.h"
+#include "secrets/html.h"
 #include "secrets/locked.h"
 #include "secrets/vault_use.h"
 
@@ -306,30 +307,56 @@ int vault_put(struct vault *vault, size_t i, enum encoding encoding, struct byte
     return encode_put(out, encoding, value->bytes, value->len);
 }
 
-int vault_values(struct vault *vault, struct automaton **ret)
+/* Appends a value, and what templates make of it where that is something else (in `pages`, which
+ * are empty). Returns 0 or -ENOMEM. */
+static int look_for_value(struct automaton_text *texts, size_t *n, const struct value *value,
+                          uint32_t secret, struct byte_queue *pages)
 {
-    if (vault->values == NULL) {
-        struct automaton_text *texts = calloc(2 * vault->n + 1, sizeof(*texts));
-        size_t n = 0;
-        if (texts == NULL) {
-            return -ENOMEM;
-        }
-        for (size_t i = 0; i < 2 * vault->n; i++) {
-            const struct entry *entry = &vault->entries[i / 2];
-            const struct value *value = i % 2 == 0 ? &entry->value : &entry->before;
-            if (value->len >= VAULT_ECHO_MIN) {
-                texts[n++] = (struct automaton_text){
-                    .bytes = value->bytes, .len = value->len, .secret = (uint32_t)(i / 2)};
-            }
-        }
-        int r = automaton_new(texts, n, true, &vault->values);
-        free(texts);
-        if (r < 0) {
+    texts[(*n)++] =
+        (struct automaton_text){.bytes = value->bytes, .len = value->len, .secret = secret};
+    for (unsigned i = 0; i < HTML_DIALECTS; i++) {
+        pages[i].cap = VAULT_VALUE_MAX;
+        int r = html_put(&pages[i], i, value->bytes, value->len);
+        if (r == -ENOMEM) {
             return r;
         }
+        if (r == 0 && pages[i].len != value->len) {
+            texts[(*n)++] = (struct automaton_text){.bytes = byte_queue_bytes(&pages[i]),
+                                                    .len = pages[i].len,
+                                                    .secret = secret,
+                                                    .bare = true};
+        }
     }
-    *ret = vault->values;
     return 0;
+}
+
+int vault_values(struct vault *vault, struct automaton **ret)
+{
+    size_t most = 2 * vault->n, n = 0;
+    if (vault->values != NULL) {
+        *ret = vault->values;
+        return 0;
+    }
+    struct automaton_text *texts = calloc(most * (1 + HTML_DIALECTS) + 1, sizeof(*texts));
+    struct byte_queue *pages = calloc(most * HTML_DIALECTS + 1, sizeof(*pages));
+    int r = texts == NULL || pages == NULL ? -ENOMEM : 0;
+    for (size_t i = 0; i < most && r == 0; i++) {
+        const struct entry *entry = &vault->entries[i / 2];
+        const struct value *value = i % 2 == 0 ? &entry->value : &entry->before;
+        if (value->len >= VAULT_ECHO_MIN) {
+            r = look_for_value(texts, &n, value, (uint32_t)(i / 2), &pages[i * HTML_DIALECTS]);
+        }
+    }
+    r = r < 0 ? r : automaton_new(texts, n, true, &vault->values);
+    for (size_t i = 0; pages != NULL && i < most * HTML_DIALECTS; i++) {
+        byte_queue_free(&pages[i]);
+    }
+    free(pages);
+    free(texts);
+    if (r == 0) {
+        *ret = vault->values;
+    }
+    return r;
 }
 
 /* ---- reload ---- */

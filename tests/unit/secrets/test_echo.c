@@ -95,6 +95,10 @@ static void test_value_becomes_the_placeholder_however_it_stands_there(void **st
         {"{\"a\":\"ghp_\\\"s3cr3t\\/+\\u0026\"}", "{\"a\":\"$TOKEN/placeholder\"}"},
         {"{\"a\":\"ghp_\\\"s3cr3t/+&\"}", "{\"a\":\"$TOKEN/placeholder\"}"},
         {"ghp_\"s3cr3t/+ &", "ghp_\"s3cr3t/+ &"},
+        {"<p>ghp_&#34;s3cr3t/&#43;&amp;</p>", "<p>" HOLDER "</p>"},
+        {"<p>ghp_&quot;s3cr3t&#x2F;+&amp;</p>", "<p>" HOLDER "</p>"},
+        {"\"ghp_\\u0026quot;s3cr3t/+\\u0026amp;\"", "\"" HOLDER "\""},
+        {"ghp_&quot;s3cr3t/+&lt;", "ghp_&quot;s3cr3t/+&lt;"},
         {"text\n\nmore%2g\\x", "text\n\nmore%2g\\x"},
     };
     struct world w;
