@@ -11,6 +11,7 @@ Logs, one line an entry, written at once:
   host.log      PROTOCOL ADDRESS PORT
 """
 import asyncio
+import contextlib
 import hashlib
 import ipaddress
 import os
@@ -361,8 +362,10 @@ def udp_echo(port, log_words=None):
             count = 1
             if data.startswith(b"repeat "):
                 count = int(data.split()[1])
-            for _ in range(count):
-                sock.sendmsg([data], [(level, kind, value) for level, kind, value in control if kind == 50], 0, peer)
+            control = [(level, kind, value) for level, kind, value in control if kind == 50]
+            with contextlib.suppress(OSError):  # there may be no way back
+                for _ in range(count):
+                    sock.sendmsg([data], control, 0, peer)
     threading.Thread(target=run, daemon=True).start()
 
 

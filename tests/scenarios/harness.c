@@ -104,6 +104,26 @@ static ln_value binding_value(struct arena *arena, const char *line)
     return binding;
 }
 
+/* "secret TOKEN $PLACEHOLDER value web.test", used over plain HTTP too. */
+static ln_value secret_value(struct arena *arena, const char *line)
+{
+    static const char *const fields[] = {"env", "placeholder", "value", "allow_hosts"};
+    ln_value secret = table_value(arena, 5);
+    for (size_t i = 0; i < 4; i++) {
+        line += strcspn(line, " ") + 1;
+        ln_value word = string_value(arena, line, strcspn(line, " "));
+        if (i == 3) {
+            ln_value list = table_value(arena, 1);
+            list.table->items[list.table->n_items++] = word;
+            word = list;
+        }
+        set_entry(arena, secret.table, fields[i], strlen(fields[i]), word);
+    }
+    set_entry(arena, secret.table, "require_tls", 11,
+              (ln_value){.type = VALUE_BOOLEAN, .boolean = false});
+    return secret;
+}
+
 ln_policy *policy_of(const char *const *lines)
 {
     struct arena arena = {0};
@@ -117,6 +137,9 @@ ln_policy *policy_of(const char *const *lines)
         if (strncmp(lines[i], "publish ", 8) == 0) {
             struct value_table *bindings = table_at(&arena, &config, "port_bindings", 13, room);
             bindings->items[bindings->n_items++] = binding_value(&arena, lines[i]);
+        } else if (strncmp(lines[i], "secret ", 7) == 0) {
+            struct value_table *secrets = table_at(&arena, &config, "secrets", 7, room);
+            secrets->items[secrets->n_items++] = secret_value(&arena, lines[i]);
         } else if (equals == NULL) {
             struct value_table *rules = table_at(&arena, &config, "rules", 5, room);
             rules->items[rules->n_items++] = rule_value(&arena, lines[i]);

@@ -63,7 +63,8 @@ struct world {
 
 /* A policy of these rules ("allow@host:tcp:443"), up to a NULL, with settings as "key=value" lines
  * among them ("default_egress=allow", "deny_domains=a.test", "limits.half_open=8",
- * "dns.nameservers[]=127.0.0.1:5353", "publish tcp 127.0.0.1 8080 80"). */
+ * "dns.nameservers[]=127.0.0.1:5353", "publish tcp 127.0.0.1 8080 80",
+ * "secret TOKEN $PLACEHOLDER value web.test"). */
 ln_policy *policy_of(const char *const *lines);
 #define POLICY(...) policy_of((const char *const[]){__VA_ARGS__, NULL})
 

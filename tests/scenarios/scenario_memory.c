@@ -15,6 +15,7 @@
 #include "guest_frame.h"
 #include "harness.h"
 #include "net/gateway.h"
+#include "net/netns.h"
 
 /* ---- allocations that fail ---- */
 
@@ -129,11 +130,15 @@ static bool enough_again(void)
 
 /* ---- what a gateway lives through ---- */
 
+#define PLACEHOLDER "$PLACEHOLDER_OF_TOKEN"
+#define VALUE       "the-value-of-the-secret"
+
 struct scene {
     struct world w;
     int listener, denied, named, upstream, echo;
     uint16_t port, denied_port, named_port, echo_port;
-    char allow[64], allow_name[64], allow_udp[64], nameserver[64];
+    char allow[64], allow_name[64], allow_udp[64], nameserver[64], publish[64];
+    uint16_t published_port;
     ln_policy *other;
 };
 
@@ -155,6 +160,13 @@ static ln_policy *policy_for(const struct scene *s)
                   "max_connections=64");
 }
 
+/* One under which requests are read, secrets put in, and the guest is called. */
+static ln_policy *inspecting_policy_for(const struct scene *s)
+{
+    return POLICY(s->allow_name, s->publish, s->nameserver, "max_connections=64",
+                  "secret TOKEN " PLACEHOLDER " " VALUE " web.test");
+}
+
 static void open_scene(struct scene *s)
 {
     uint16_t upstream_port;
@@ -166,6 +178,8 @@ static void open_scene(struct scene *s)
     snprintf(s->allow, sizeof(s->allow), "allow@host:tcp:%u", s->port);
     snprintf(s->allow_name, sizeof(s->allow_name), "allow@web.test:tcp:%u", s->named_port);
     snprintf(s->allow_udp, sizeof(s->allow_udp), "allow@host:udp:%u", s->echo_port);
+    s->published_port = host_closed_port();
+    snprintf(s->publish, sizeof(s->publish), "publish tcp 127.0.0.1 %u 80", s->published_port);
     snprintf(s->nameserver, sizeof(s->nameserver), "dns.nameservers[]=127.0.0.1:%u", upstream_port);
     s->other = policy_for(s);
 }
@@ -294,6 +308,88 @@ static void check_serves(struct scene *s)
     assert_int_equal(count_told(&s->w, LN_EVENT_DNS_QUERY), before + 1);
 }
 
+/* A request with the placeholder in a header, over plain HTTP. Returns whether it was answered; the
+ * host got the value or nothing of the header. */
+static bool use_secret(struct scene *s)
+{
+    static const char request[] =
+        "GET / HTTP/1.1\r\nHost: web.test\r\nAuthorization: Bearer " PLACEHOLDER "\r\n\r\n";
+    static const char response[] = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi";
+    world_pin(&s->w, "web.test", "172.16.0.1");
+    struct guest g = guest_connect_host(&s->w, s->named_port);
+    if (g.state == GUEST_OPEN) {
+        (void)guest_send(&g, request, sizeof(request) - 1);
+        settle(&s->w);
+    }
+    if (host_has_connection(s->named)) {
+        char got[1024] = "";
+        int fd = host_accept(s->named);
+        ssize_t n = recv(fd, got, sizeof(got) - 1, MSG_DONTWAIT);
+        assert_null(strstr(got, PLACEHOLDER));
+        if (n > 0 && strstr(got, "Bearer") != NULL) {
+            assert_non_null(strstr(got, "Bearer " VALUE "\r\n"));
+            (void)send(fd, response, sizeof(response) - 1, MSG_NOSIGNAL);
+            settle(&s->w);
+        }
+        close(fd);
+        settle(&s->w);
+    }
+    guest_hear(&g);
+    bool answered = g.n_received > 15 && memcmp(g.received, "HTTP/1.1 200 OK", 15) == 0;
+    guest_reset(&g);
+    settle(&s->w);
+    guest_free(&g);
+    return answered;
+}
+
+/* The placeholder on its way to another host at the same address: it gets nowhere. */
+static void misuse_secret(struct scene *s)
+{
+    static const char request[] = "GET /" PLACEHOLDER " HTTP/1.1\r\nHost: other.test\r\n\r\n";
+    struct guest g = guest_connect_host(&s->w, s->named_port);
+    if (g.state == GUEST_OPEN) {
+        (void)guest_send(&g, request, sizeof(request) - 1);
+        settle(&s->w);
+    }
+    if (host_has_connection(s->named)) {
+        char got[1024] = "";
+        int fd = host_accept(s->named);
+        assert_true(recv(fd, got, sizeof(got) - 1, MSG_DONTWAIT) <= 0);
+        close(fd);
+    }
+    guest_reset(&g);
+    settle(&s->w);
+    guest_free(&g);
+}
+
+/* A caller of the published port. Returns whether the guest heard of him, and refuses him. */
+static bool call_guest(struct scene *s)
+{
+    struct sockaddr_in in = {.sin_family = AF_INET,
+                             .sin_addr.s_addr = htonl(INADDR_LOOPBACK),
+                             .sin_port = htons(s->published_port)};
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    (void)connect(fd, (struct sockaddr *)&in, sizeof(in));
+    settle(&s->w);
+    bool heard = false;
+    for (const struct heard *h; (h = next_heard(&s->w)) != NULL;) {
+        if (h->protocol == IPPROTO_TCP && h->dst_port == 80 && (h->flags & TCP_SYN) != 0) {
+            struct guest g = {.w = &s->w,
+                              .addr = h->dst,
+                              .peer = h->src,
+                              .port = h->dst_port,
+                              .peer_port = h->src_port,
+                              .rcv_nxt = h->seq + 1};
+            guest_segment(&g, TCP_RST | TCP_ACK, 0, NULL, 0);
+            heard = true;
+            break;
+        }
+    }
+    settle(&s->w);
+    close(fd);
+    return heard;
+}
+
 /* ---- tests ---- */
 
 /* Calls `work` for each allocation that it makes, which fails; alone, and with all after it. */
@@ -349,6 +445,61 @@ static void test_guest_is_denied_and_later_served(void **state)
     for_each_allocation(serve_without_memory);
 }
 
+static void inspect_without_memory(struct scene *s, long allocation, bool and_after)
+{
+    world_start(&s->w, inspecting_policy_for(s));
+    run_out_at(allocation, and_after);
+    (void)use_secret(s);
+    misuse_secret(s);
+    (void)call_guest(s);
+    (void)enough_again();
+    pass(&s->w, 5000);
+    while (next_heard(&s->w) != NULL) {
+    }
+    assert_true(use_secret(s));
+    misuse_secret(s);
+    assert_true(call_guest(s));
+    world_stop(&s->w);
+}
+
+static void test_inspected_flow_gives_nothing_away_and_later_works(void **state)
+{
+    (void)state;
+    for_each_allocation(inspect_without_memory);
+}
+
+/* The secrets, the ports and the rules of another policy are taken up together. */
+static void inspect_after_reload_without_memory(struct scene *s, long allocation, bool and_after)
+{
+    ln_error error = {0};
+    ln_policy *inspecting = inspecting_policy_for(s);
+    world_start(&s->w, policy_for(s));
+    run_out_at(allocation, and_after);
+    int r = ln_gateway_reload(s->w.gw, inspecting, &error);
+    bool some_failed = enough_again();
+    assert_true(some_failed || r == 0);
+    assert_true(r == 0 || error.message[0] != '\0');
+    pass(&s->w, 1000);
+    if (r == 0) {
+        assert_true(use_secret(s));
+        assert_true(call_guest(s));
+    } else {
+        check_serves(s);
+        assert_false(call_guest(s));
+        assert_int_equal(ln_gateway_reload(s->w.gw, inspecting, &error), 0);
+        assert_true(use_secret(s));
+        assert_true(call_guest(s));
+    }
+    ln_policy_unref(inspecting);
+    world_stop(&s->w);
+}
+
+static void test_reload_takes_up_secrets_and_ports_or_neither(void **state)
+{
+    (void)state;
+    for_each_allocation(inspect_after_reload_without_memory);
+}
+
 static void reload_without_memory(struct scene *s, long allocation, bool and_after)
 {
     ln_error error = {0};
@@ -376,7 +527,10 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_start_fails_with_an_error),
         cmocka_unit_test(test_guest_is_denied_and_later_served),
+        cmocka_unit_test(test_inspected_flow_gives_nothing_away_and_later_works),
         cmocka_unit_test(test_reload_is_whole_or_not_at_all),
+        cmocka_unit_test(test_reload_takes_up_secrets_and_ports_or_neither),
     };
+    (void)netns_enter(); /* so that nobody else's connections come to the ports here */
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
