@@ -7,8 +7,10 @@
  * a loop is turned, until a signal ends it or every guest is gone for good.
  *
  * A lone guest's loop is that of its gateway, in which its link and the signals are watched too. Of
- * several, each gateway's descriptor is watched in a loop around them: who has work has one turn,
- * which is bounded, and then it is the others' turn. */
+ * several, each gateway's descriptor is watched in a loop around them. A turn is bounded, and after
+ * each it is looked again at who has work: of those, the next turn is whose turns took the least
+ * time, so that who floods is in nobody's way for longer than a turn. Who had no work for a while
+ * has earned nothing by that. */
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -32,7 +34,9 @@ struct serve {
     size_t n, n_over;
     struct session *sessions[SERVE_GUESTS_MAX]; /* of the guests */
     ln_endpoint guarded[SERVE_GUESTS_MAX];      /* where metrics are: no guest gets there */
-    struct loop around; /* the gateways of several guests; else without a descriptor */
+    struct loop around;       /* the gateways of several guests; else without a descriptor */
+    struct serve_guest *next; /* whose turn it is; NULL: nobody has work */
+    uint64_t spent_ns;        /* what the turns of whose turn it was last had taken before it */
     struct watch signals;
     int notify_fd; /* to the service manager; -1: none */
     bool stopped;
@@ -118,8 +122,30 @@ static void gateway_ready(struct watch *watch, uint32_t events)
 {
     struct serve_guest *guest =
         (struct serve_guest *)(void *)((char *)watch - offsetof(struct serve_guest, watch));
+    struct serve *serve = guest->serve;
     (void)events;
-    end_turn(guest, session_dispatch(&guest->session));
+    if (guest->spent_ns < serve->spent_ns) {
+        guest->spent_ns = serve->spent_ns;
+    }
+    if (serve->next == NULL || guest->spent_ns < serve->next->spent_ns) {
+        serve->next = guest;
+    }
+}
+
+/* Waits until guests have work, and gives one of them a turn. Returns 0 or -errno. */
+static int turn_one(struct serve *serve)
+{
+    serve->next = NULL;
+    int r = loop_dispatch(&serve->around, -1);
+    struct serve_guest *guest = serve->next;
+    if (guest != NULL) {
+        uint64_t since_ns = serve->around.now_ns;
+        serve->spent_ns = guest->spent_ns;
+        int ended = session_dispatch(&guest->session);
+        guest->spent_ns += loop_now(&serve->around) - since_ns;
+        end_turn(guest, ended);
+    }
+    return session_failed(r < 0 ? r : 0, "go on");
 }
 
 static int watch_gateways(struct serve *serve)
@@ -151,7 +177,7 @@ static int turn(struct serve *serve)
     while (!serve->stopped && serve->n_over < serve->n) {
         if (serve->n == 1) {
             end_turn(&serve->guests[0], session_turn(&serve->guests[0].session));
-        } else if (session_failed(loop_dispatch(&serve->around, -1), "go on") < 0) {
+        } else if (turn_one(serve) < 0) {
             serve->status = EXIT_LUNETTE_FAILED;
             break;
         }

@@ -18,7 +18,8 @@ struct serve_guest {
     struct serve_link link;
     struct watch watch; /* of its gateway, where there are several */
     struct serve *serve;
-    bool over; /* its network has ended */
+    uint64_t spent_ns; /* in its turns, but for those that it did not need */
+    bool over;         /* its network has ended */
 };
 
 /* An option that each guest has its own of. */

@@ -24,6 +24,9 @@
 #include "net/files.h"
 #include "net/gateway.h"
 
+/* What one guest of several may do before it is another's turn. */
+enum { SHARED_TURN_NS = 20000, SHARED_BATCH = 4 };
+
 enum { SLOT_MAX = 65535, MTU_MIN = 1280, MTU_MAX = 65520, MTU_DEFAULT = 1500 };
 
 /* ---- options ---- */
@@ -396,6 +399,10 @@ int session_start(struct session *session, struct transport *link)
 {
     struct pcapng *pcap = session->pcap.sink == NULL ? NULL : &session->pcap;
     session->link = link;
+    if (session->told_apart) {
+        link->turn_ns = SHARED_TURN_NS;
+        gateway_loop(session->gateway)->batch_max = SHARED_BATCH;
+    }
     int r = session_failed(transport_start(link, session->gateway, pcap), "read frames");
     r = r < 0 ? r : session_failed(control_start(&session->control, session), "listen");
     r = r < 0 ? r : session_failed(metrics_start(&session->metrics, session), "listen");

@@ -1,11 +1,24 @@
 /* What all transports share. */
 #include "cli/transport.h"
 
+#include "net/gateway.h"
+
 int transport_start(struct transport *transport, ln_gateway *gateway, struct pcapng *pcap)
 {
     transport->gateway = gateway;
     transport->pcap = pcap;
     return transport->ops->start(transport);
+}
+
+uint64_t transport_now(const struct transport *transport)
+{
+    const struct host_services *services = &gateway_loop(transport->gateway)->services;
+    return services->now_ns(services->user);
+}
+
+bool transport_goes_on(const struct transport *transport, uint64_t since_ns)
+{
+    return transport->turn_ns == 0 || transport_now(transport) - since_ns < transport->turn_ns;
 }
 
 void transport_input(struct transport *transport, const ln_frame *frame)

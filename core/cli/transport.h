@@ -3,6 +3,7 @@
 #define LN_CLI_TRANSPORT_H
 
 #include <stdbool.h>
+#include <stdint.h>
 
 #include "cli/pcapng.h"
 #include "lunette/gateway.h"
@@ -27,10 +28,14 @@ struct transport {
     ln_gateway *gateway;
     struct pcapng *pcap; /* NULL: no capture */
     bool ended;          /* the guest's side is gone for good */
+    uint64_t turn_ns;    /* for so long frames are taken in one turn; 0: until there are none */
 };
 
 /* `pcap` may be NULL. Returns 0 or -errno. */
 int transport_start(struct transport *transport, ln_gateway *gateway, struct pcapng *pcap);
+/* The clock of the gateway, and whether a turn that began then may take more frames. */
+uint64_t transport_now(const struct transport *transport);
+bool transport_goes_on(const struct transport *transport, uint64_t since_ns);
 /* A frame from the guest, for transports. */
 void transport_input(struct transport *transport, const ln_frame *frame);
 /* A frame for the guest. Returns 0, or -EAGAIN when it did not go. */

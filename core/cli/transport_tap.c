@@ -128,7 +128,10 @@ static void receive(struct watch *watch, uint32_t events)
 {
     (void)events;
     struct tap *tap = (struct tap *)(void *)((char *)watch - offsetof(struct tap, watch));
-    for (int i = 0; i < FRAMES_A_TURN && receive_one(tap); i++) {
+    uint64_t since_ns = transport_now(&tap->transport);
+    for (int i = 0;
+         i < FRAMES_A_TURN && receive_one(tap) && transport_goes_on(&tap->transport, since_ns);
+         i++) {
     }
 }
 

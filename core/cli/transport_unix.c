@@ -5,7 +5,10 @@
  * until the end of the turn, or until it is full, and goes out in few writes. When the guest does
  * not read, it stays full, and frames are lost as on a wire that is busy: TCP tries again. A peer
  * is never cut off from inside a callback of the gateway, but where it was read from, or at the end
- * of the turn. */
+ * of the turn.
+ *
+ * Where a turn is bounded in time (transport.turn_ns), frames that it has no time for stay where
+ * they are, and no more are received until a timer, in the next turn, has taken them. */
 #include "cli/transport_unix.h"
 
 #include <errno.h>
@@ -121,31 +124,63 @@ static void cut_off(struct stream *s)
     loop_unwatch(loop_of(&s->transport), &s->peer);
     close(s->peer_fd);
     s->peer_fd = -1;
-    s->in_len = s->out_len = 0;
+    timer_cancel(&loop_of(&s->transport)->timers, &s->rest);
+    s->in_at = s->in_len = s->out_len = 0;
     s->full = s->waiting = s->broken = false;
     /* Without the memory for a fresh start, or a way to hear of the next guest, it is the last. */
     s->transport.ended =
         s->listen_fd < 0 || ln_gateway_reset(s->transport.gateway) < 0 || await_peer(s) < 0;
 }
 
-/* Takes the whole frames that were received. Returns false when that is no framing. */
+/* The rest waits for the next turn, which comes also where the guest sends nothing more. */
+static bool pause_taking(struct stream *s)
+{
+    struct loop *loop = loop_of(&s->transport);
+    return timer_set(&loop->timers, &s->rest, loop->now_ns + 1) == 0;
+}
+
+/* Takes the whole frames that were received, as many as are a turn's. Returns false when that is no
+ * framing. */
 static bool take_frames(struct stream *s)
 {
-    size_t at = 0;
-    while (s->in_len - at >= LENGTH) {
-        uint32_t len = get_be32(s->in + at);
+    uint64_t since_ns = transport_now(&s->transport);
+    while (s->in_len - s->in_at >= LENGTH) {
+        uint32_t len = get_be32(s->in + s->in_at);
         if (len == 0 || len > LN_FRAME_MAX) {
             return false;
         }
-        if (s->in_len - at - LENGTH < len) {
+        if (s->in_len - s->in_at - LENGTH < len) {
             break;
         }
-        transport_input(&s->transport, &(ln_frame){.data = s->in + at + LENGTH, .len = len});
-        at += LENGTH + len;
+        transport_input(&s->transport, &(ln_frame){.data = s->in + s->in_at + LENGTH, .len = len});
+        s->in_at += LENGTH + len;
+        if (!transport_goes_on(&s->transport, since_ns) && s->in_at < s->in_len &&
+            pause_taking(s)) {
+            return true;
+        }
     }
-    s->in_len -= at;
-    memmove(s->in, s->in + at, s->in_len);
+    s->in_len -= s->in_at;
+    memmove(s->in, s->in + s->in_at, s->in_len);
+    s->in_at = 0;
     return true;
+}
+
+static bool take_frames_or_say(struct stream *s)
+{
+    bool framed = take_frames(s);
+    if (!framed) {
+        command_say("a guest was cut off: what it sends are no frames with their lengths before");
+    }
+    return framed;
+}
+
+static void take_rest(struct timer *timer, uint64_t now_ns)
+{
+    struct stream *s = (struct stream *)(void *)((char *)timer - offsetof(struct stream, rest));
+    (void)now_ns;
+    if (!take_frames_or_say(s)) {
+        cut_off(s);
+    }
 }
 
 /* Sends what is there, as far as it goes. */
@@ -188,15 +223,15 @@ static void stream_receive(struct watch *watch, uint32_t events)
     if ((events & ~(uint32_t)EPOLLOUT) == 0) {
         return;
     }
+    if (timer_is_set(&s->rest)) {
+        return; /* there is enough for this turn */
+    }
     ssize_t n = recv(s->peer_fd, s->in + s->in_len, BUFFER - s->in_len, 0);
     if (n < 0 && (errno == EAGAIN || errno == EINTR)) {
         return;
     }
     s->in_len += n > 0 ? (size_t)n : 0;
-    bool framed = take_frames(s);
-    if (!framed) {
-        command_say("a guest was cut off: what it sends are no frames with their lengths before");
-    }
+    bool framed = take_frames_or_say(s);
     if (n <= 0 || !framed) {
         cut_off(s);
     }
@@ -261,6 +296,9 @@ static void close_watched(struct transport *transport, struct watch *watch, int 
 static void stream_stop(struct transport *transport)
 {
     struct stream *s = (struct stream *)transport;
+    if (transport->gateway != NULL) {
+        timer_cancel(&loop_of(transport)->timers, &s->rest);
+    }
     close_watched(transport, &s->listener, &s->listen_fd); /* who sees the end finds nobody more */
     close_watched(transport, &s->peer, &s->peer_fd);
     free(s->in);
@@ -275,6 +313,7 @@ int stream_open(struct stream *s, int listen_fd, int peer_fd)
     *s = (struct stream){.transport.ops = &ops,
                          .listener.fd = -1,
                          .peer.fd = -1,
+                         .rest.fire = take_rest,
                          .listen_fd = listen_fd,
                          .peer_fd = peer_fd,
                          .in = malloc(BUFFER),
@@ -307,7 +346,10 @@ static void dgram_receive(struct watch *watch, uint32_t events)
 {
     struct dgram *d = (struct dgram *)(void *)((char *)watch - offsetof(struct dgram, watch));
     (void)events;
-    for (int i = 0; i < DATAGRAMS_A_TURN && receive_datagram(d); i++) {
+    uint64_t since_ns = transport_now(&d->transport);
+    for (int i = 0;
+         i < DATAGRAMS_A_TURN && receive_datagram(d) && transport_goes_on(&d->transport, since_ns);
+         i++) {
     }
 }
 

@@ -21,11 +21,12 @@ int unix_bind_or_say(const char *path, int type);
 struct stream {
     struct transport transport; /* first */
     struct watch listener, peer;
-    int listen_fd; /* -1: the peer is the only one */
-    int peer_fd;   /* -1: none now */
-    uint8_t *in;   /* received and not yet a whole frame */
-    size_t in_len;
-    uint8_t *out; /* to be sent */
+    int listen_fd;        /* -1: the peer is the only one */
+    int peer_fd;          /* -1: none now */
+    uint8_t *in;          /* received and not yet a whole frame */
+    size_t in_at, in_len; /* taken of it, and received */
+    struct timer rest;    /* set: frames were left for the next turn */
+    uint8_t *out;         /* to be sent */
     size_t out_len;
     bool full;    /* the socket is */
     bool waiting; /* the loop watches for its end */

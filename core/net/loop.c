@@ -12,11 +12,10 @@
 #include <sys/timerfd.h>
 #include <unistd.h>
 
-enum { BATCH = 64 };
-
 int loop_init(struct loop *loop, const struct host_services *services)
 {
-    *loop = (struct loop){.services = *services, .armed_ns = TIMER_NEVER, .timer_fd = -1};
+    *loop = (struct loop){
+        .services = *services, .armed_ns = TIMER_NEVER, .timer_fd = -1, .batch_max = LOOP_BATCH};
     loop->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
     if (loop->epoll_fd < 0) {
         return -errno;
@@ -109,12 +108,12 @@ void loop_wake(struct loop *loop)
 
 int loop_dispatch(struct loop *loop, int timeout_ms)
 {
-    struct epoll_event ready[BATCH];
-    struct watch *batch[BATCH];
+    struct epoll_event ready[LOOP_BATCH];
+    struct watch *batch[LOOP_BATCH];
 
     loop_now(loop);
     loop_arm(loop);
-    int n = epoll_wait(loop->epoll_fd, ready, BATCH, timeout_ms);
+    int n = epoll_wait(loop->epoll_fd, ready, loop->batch_max, timeout_ms);
     if (n < 0) {
         return errno == EINTR ? 0 : -errno;
     }

@@ -11,6 +11,8 @@
 #include "base/host.h"
 #include "base/timer.h"
 
+#define LOOP_BATCH 64
+
 struct watch; /* embed it in the owner */
 typedef void watch_fn(struct watch *watch, uint32_t events);
 
@@ -27,6 +29,7 @@ struct loop {
     uint64_t armed_ns;    /* what the timerfd is set to */
     struct watch **batch; /* being dispatched, so that loop_unwatch() can take one out */
     int batch_len;
+    int batch_max; /* watches that are called in one turn, at most LOOP_BATCH */
 };
 
 int loop_init(struct loop *loop, const struct host_services *services);

@@ -264,6 +264,44 @@ static void test_guest_that_does_not_read_loses_whole_frames(void **state)
     world_free(w);
 }
 
+static void test_frames_over_what_is_a_turns_wait_for_the_next(void **state)
+{
+    struct world *w = stream_world();
+    uint8_t frames[3][4 + ARP_LEN];
+    ln_stats stats;
+    (void)state;
+    int fd = dial(w);
+    turn(w);
+    w->link->turn_ns = 1;
+    for (size_t i = 0; i < 3; i++) {
+        arp(w, frames[i]);
+    }
+    assert_int_equal(send(fd, frames, sizeof(frames), 0), sizeof(frames));
+    for (uint64_t i = 1; i <= 3; i++) { /* though nothing more is received */
+        do {
+            assert_true(gateway_turn(w->gw, 1000) >= 0);
+            ln_gateway_stats(w->gw, &stats);
+        } while (stats.frames_in < i);
+        assert_int_equal(stats.frames_in, i);
+    }
+    turn(w);
+    for (size_t i = 0; i < 3; i++) {
+        expect_reply(w, fd);
+    }
+    /* What waits when the guest is cut off is nobody's. */
+    assert_int_equal(send(fd, frames, sizeof(frames), 0), sizeof(frames));
+    assert_int_equal(gateway_turn(w->gw, 1000), 0);
+    close(fd);
+    fd = dial(w);
+    w->link->turn_ns = 0;
+    for (size_t i = 0; i < 5; i++) {
+        turn(w);
+    }
+    assert_int_equal(recv(fd, frames, sizeof(frames), 0), -1);
+    close(fd);
+    world_free(w);
+}
+
 static void test_socket_is_its_owners_only(void **state)
 {
     struct world *w = stream_world();
@@ -352,6 +390,7 @@ int main(void)
         cmocka_unit_test(test_second_guest_waits_until_the_first_hangs_up),
         cmocka_unit_test(test_half_a_frame_of_one_guest_is_not_the_next_ones),
         cmocka_unit_test(test_guest_that_does_not_read_loses_whole_frames),
+        cmocka_unit_test(test_frames_over_what_is_a_turns_wait_for_the_next),
         cmocka_unit_test(test_socket_is_its_owners_only),
         cmocka_unit_test(test_stale_socket_is_replaced_and_one_in_use_or_a_file_is_not),
         cmocka_unit_test(test_only_guest_of_a_descriptor_ends_the_link),
