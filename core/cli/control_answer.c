@@ -34,18 +34,6 @@ static void say_refused(struct answer *a, const char *why)
     fputc('\n', a->out);
 }
 
-static void say_addr(struct json *json, const char *key, const ln_addr *addr)
-{
-    char text[LN_ADDR_TEXT_MAX];
-    ln_addr_format(addr, text);
-    json_string(json, key, text);
-}
-
-static void say_count(struct json *json, const char *key, uint64_t value)
-{
-    json_integer(json, key, (int64_t)value);
-}
-
 /* Only where the policy gives one. */
 static void say_budget(struct json *json, const ln_gateway *gw, bool used_up)
 {
@@ -55,10 +43,10 @@ static void say_budget(struct json *json, const ln_gateway *gw, bool used_up)
     }
     json_open(json, "budget", '{');
     if (settings->egress_budget != 0) {
-        say_count(json, "egress", settings->egress_budget);
+        json_count(json, "egress", settings->egress_budget);
     }
     if (settings->ingress_budget != 0) {
-        say_count(json, "ingress", settings->ingress_budget);
+        json_count(json, "ingress", settings->ingress_budget);
     }
     json_bool(json, "used_up", used_up);
     json_close(json, '}');
@@ -73,36 +61,36 @@ static void answer_stats(struct answer *a, const char *argument)
     say_ok(a);
     json_open(json, NULL, '{');
     json_string(json, "policy", a->session->policy);
-    say_count(json, "slot", a->session->slot);
-    say_count(json, "frames_in", stats.frames_in);
-    say_count(json, "frames_out", stats.frames_out);
-    say_count(json, "frame_bytes_in", stats.frame_bytes_in);
-    say_count(json, "frame_bytes_out", stats.frame_bytes_out);
-    say_count(json, "flows_opened", stats.flows_opened);
-    say_count(json, "flows_denied", stats.flows_denied);
-    say_count(json, "flows_evicted", stats.flows_evicted);
-    say_count(json, "flows_now", stats.flows_now);
-    say_count(json, "half_open_now", stats.half_open_now);
-    say_count(json, "udp_sockets_now", stats.udp_sockets_now);
-    say_count(json, "dns_queries", stats.dns_queries);
-    say_count(json, "dns_denied", stats.dns_denied);
-    say_count(json, "events_lost", stats.events_lost);
-    say_count(json, "bytes_out", stats.bytes_out);
-    say_count(json, "bytes_in", stats.bytes_in);
-    say_count(json, "tls_guest_full", stats.tls_guest_full);
-    say_count(json, "tls_guest_resumed", stats.tls_guest_resumed);
-    say_count(json, "tls_server_full", stats.tls_server_full);
-    say_count(json, "tls_server_resumed", stats.tls_server_resumed);
-    say_count(json, "tls_failed", stats.tls_failed);
-    say_count(json, "http_requests", stats.http_requests);
-    say_count(json, "secrets_used", stats.secrets_used);
-    say_count(json, "secret_violations", stats.secret_violations);
+    json_count(json, "slot", a->session->slot);
+    json_count(json, "frames_in", stats.frames_in);
+    json_count(json, "frames_out", stats.frames_out);
+    json_count(json, "frame_bytes_in", stats.frame_bytes_in);
+    json_count(json, "frame_bytes_out", stats.frame_bytes_out);
+    json_count(json, "flows_opened", stats.flows_opened);
+    json_count(json, "flows_denied", stats.flows_denied);
+    json_count(json, "flows_evicted", stats.flows_evicted);
+    json_count(json, "flows_now", stats.flows_now);
+    json_count(json, "half_open_now", stats.half_open_now);
+    json_count(json, "udp_sockets_now", stats.udp_sockets_now);
+    json_count(json, "dns_queries", stats.dns_queries);
+    json_count(json, "dns_denied", stats.dns_denied);
+    json_count(json, "events_lost", stats.events_lost);
+    json_count(json, "bytes_out", stats.bytes_out);
+    json_count(json, "bytes_in", stats.bytes_in);
+    json_count(json, "tls_guest_full", stats.tls_guest_full);
+    json_count(json, "tls_guest_resumed", stats.tls_guest_resumed);
+    json_count(json, "tls_server_full", stats.tls_server_full);
+    json_count(json, "tls_server_resumed", stats.tls_server_resumed);
+    json_count(json, "tls_failed", stats.tls_failed);
+    json_count(json, "http_requests", stats.http_requests);
+    json_count(json, "secrets_used", stats.secrets_used);
+    json_count(json, "secret_violations", stats.secret_violations);
     say_budget(json, a->session->gateway, stats.used_up);
     json_open(json, "drops", '{');
     const char *name;
     for (unsigned i = 0; (name = ln_drop_name(i)) != NULL; i++) {
         if (stats.drops[i] > 0) {
-            say_count(json, name, stats.drops[i]);
+            json_count(json, name, stats.drops[i]);
         }
     }
     json_close(json, '}');
@@ -127,8 +115,8 @@ static void say_pin(void *user, const char *name, const ln_addr *addr, uint64_t 
     struct json *json = user;
     json_open(json, NULL, '{');
     json_string(json, "name", name);
-    say_addr(json, "address", addr);
-    say_count(json, "left_ms", left_ms);
+    json_addr(json, "address", addr);
+    json_count(json, "left_ms", left_ms);
     json_close(json, '}');
 }
 
@@ -149,7 +137,7 @@ static void say_rule(struct answer *a, uint32_t rule, const char *text, const ch
     json_integer(&a->json, "rule", rule);
     json_string(&a->json, "text", text);
     json_string(&a->json, "source", *source != '\0' ? source : NULL);
-    say_count(&a->json, "hits", ln_gateway_rule_hits(a->session->gateway, rule));
+    json_count(&a->json, "hits", ln_gateway_rule_hits(a->session->gateway, rule));
     json_close(&a->json, '}');
 }
 
@@ -188,7 +176,7 @@ static void say_secret(void *user, const ln_secret_status *status)
     }
     json_close(json, ']');
     json_string(json, "from", from[secret->from]);
-    say_count(json, "age_ms", status->age_ms);
+    json_count(json, "age_ms", status->age_ms);
     json_string(json, "failure", status->failure);
     json_close(json, '}');
 }

@@ -104,26 +104,14 @@ struct listing {
     uint32_t n, at;
 };
 
-static void write_addr(struct json *json, const char *key, const ln_addr *addr)
-{
-    char text[LN_ADDR_TEXT_MAX];
-    ln_addr_format(addr, text);
-    json_string(json, key, text);
-}
-
-static void write_count(struct json *json, const char *key, uint64_t value)
-{
-    json_integer(json, key, (int64_t)value);
-}
-
 static void write_flow(struct json *json, const ln_flow *flow)
 {
     json_open(json, NULL, '{');
-    write_count(json, "id", flow->id);
+    json_count(json, "id", flow->id);
     json_string(json, "direction", ln_direction_name(flow->direction));
     json_string(json, "protocol", ln_protocol_name(flow->protocol));
-    write_addr(json, "guest", &flow->guest);
-    write_addr(json, "peer", &flow->peer);
+    json_addr(json, "guest", &flow->guest);
+    json_addr(json, "peer", &flow->peer);
     if (flow->guest_port != 0) {
         json_integer(json, "guest_port", flow->guest_port);
         json_integer(json, "peer_port", flow->peer_port);
@@ -133,11 +121,11 @@ static void write_flow(struct json *json, const ln_flow *flow)
     if (flow->rule != 0) {
         json_integer(json, "rule", flow->rule);
     }
-    write_count(json, "age_ms", flow->age_ms);
-    write_count(json, "bytes_out", flow->bytes_out);
-    write_count(json, "bytes_in", flow->bytes_in);
-    write_count(json, "packets_out", flow->packets_out);
-    write_count(json, "packets_in", flow->packets_in);
+    json_count(json, "age_ms", flow->age_ms);
+    json_count(json, "bytes_out", flow->bytes_out);
+    json_count(json, "bytes_in", flow->bytes_in);
+    json_count(json, "packets_out", flow->packets_out);
+    json_count(json, "packets_in", flow->packets_in);
     json_close(json, '}');
 }
 

@@ -63,6 +63,18 @@ void json_integer(struct json *json, const char *key, int64_t value)
     fprintf(json->out, "%" PRId64, value);
 }
 
+void json_count(struct json *json, const char *key, uint64_t value)
+{
+    json_integer(json, key, (int64_t)value);
+}
+
+void json_addr(struct json *json, const char *key, const ln_addr *addr)
+{
+    char text[LN_ADDR_TEXT_MAX];
+    ln_addr_format(addr, text);
+    json_string(json, key, text);
+}
+
 void json_bool(struct json *json, const char *key, bool value)
 {
     start(json, key);

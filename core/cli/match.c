@@ -362,7 +362,7 @@ static void steps_json(struct match *match, struct json *json, const struct verd
     for (size_t i = 1; i <= verdict->n_steps; i++) {
         const ln_rule *rule = ln_policy_rule(match->policy, i);
         json_open(json, NULL, '{');
-        json_integer(json, "rule", (int64_t)i);
+        json_count(json, "rule", i);
         json_string(json, "text", show_rule(&match->arena, rule));
         json_string(json, "source", show_source(&match->arena, rule));
         json_string(json, "why", ln_miss_name((ln_miss)verdict->steps[i]));

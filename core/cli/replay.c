@@ -233,7 +233,7 @@ static void show_json(struct replay *replay, const struct record *record,
     const ln_rule *rule = ln_policy_rule(replay->policy, decision->rule);
     struct json json = {.out = stdout};
     json_open(&json, NULL, '{');
-    json_integer(&json, "line", (int64_t)replay->line);
+    json_count(&json, "line", replay->line);
     json_string(&json, "time", record->time);
     json_string(&json, "query", subject(replay, record));
     json_string(&json, "name", record->name);
@@ -284,9 +284,9 @@ static void show_counts(const struct replay *replay)
     if (replay->as_json) {
         struct json json = {.out = stdout};
         json_open(&json, NULL, '{');
-        json_integer(&json, "judged", (int64_t)replay->judged);
-        json_integer(&json, "changed", (int64_t)replay->changed);
-        json_integer(&json, "not_judged", (int64_t)replay->unjudged);
+        json_count(&json, "judged", replay->judged);
+        json_count(&json, "changed", replay->changed);
+        json_count(&json, "not_judged", replay->unjudged);
         json_close(&json, '}');
         putchar('\n');
         return;

@@ -133,7 +133,7 @@ void show_rule_json(struct arena *arena, struct json *json, size_t index, const 
     }
     json_string(json, "name", rule->name);
     json_open(json, "comment", '{');
-    json_integer(json, "rule", (int64_t)index);
+    json_count(json, "rule", index);
     json_string(json, "text", show_rule(arena, rule));
     const char *source = show_source(arena, rule);
     json_string(json, "source", *source != '\0' ? source : NULL);
