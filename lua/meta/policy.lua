@@ -135,10 +135,14 @@
 --- Values that the guest uses without having them; see *secrets*. Default: none.
 ---@field secrets? lunette.Secret[]
 ---
---- What happens when a placeholder is on its way to a host it is not for: "block" resets the flow,
---- "block-and-log" tells it too, "block-and-terminate" ends the sandbox; or a function that is given what happened
---- and returns one of these or "pass-placeholder". A function that fails, takes too long or returns anything else:
---- "block-and-log", and an event handler_error. Default: "block-and-log".
+--- What happens when a placeholder is on its way to a host it is not for; an event tells it in any case. "block" resets
+--- the connection; "block-and-log" answers a request with a 403 that names the secret and the host, and resets what is
+--- no request; "block-and-terminate" ends the sandbox. Or a function that returns one of these or "pass-placeholder";
+--- one that fails, takes too long or returns anything else: "block-and-log", and an event handler_error. Default:
+--- "block-and-log".
+---
+--- The function is given a table with `secret` (its variable), `host`, `address`, `port`, `time`, `place` ("header",
+--- "path", "query", "body", or "raw" outside of requests), and in a request `method` and `path`.
 ---
 --- ```lua
 --- return {
@@ -162,6 +166,10 @@
 ---
 --- Asked when a connection is set up, after the deny lists and before the rules. It may return "allow", "deny" or
 --- "reject", or nil to leave it to the rules. An error, or too much time, is a denial.
+---
+--- A flow has the fields `direction`, `protocol`, `address` (where the guest goes, or who comes), `port`, `names` (what
+--- this sandbox resolved to that address), `sni` and `host` (what the client shows), `group`, `country`, `asn`, `time`,
+--- `flows` (open now) and `id`.
 ---
 --- ```lua
 --- return {
@@ -281,7 +289,7 @@
 --- ```
 ---@field http? { methods?: string[], path?: string, headers?: table<string, string> }
 ---
---- Asked where everything else of the rule matches.
+--- Asked where everything else of the rule matches; the flow is that of `on_connect`.
 ---
 --- ```lua
 --- return { rules = { lunette.allow("public"):when(function(flow) return flow.group == "public" end) } }
