@@ -398,15 +398,14 @@ static int inherit(struct vault *vault, size_t i, const struct vault *old, struc
             return -ENOMEM;
         }
     }
-    int r = 0;
-    if (entry->value.bytes == NULL && same_source(entry, was)) {
-        r = was->value.bytes == NULL ? 0
-                                     : value_copy(&ret->value, was->value.bytes, was->value.len);
-        r = r < 0 || was->before.bytes == NULL
-                ? r
-                : value_copy(&ret->before, was->before.bytes, was->before.len);
-    }
-    return r;
+    bool keeps = entry->value.bytes == NULL && same_source(entry, was);
+    /* What a host was given it may show from now on too. */
+    const struct value *before = keeps ? &was->before : &was->value;
+    int r = keeps && was->value.bytes != NULL
+                ? value_copy(&ret->value, was->value.bytes, was->value.len)
+                : 0;
+    return r < 0 || before->bytes == NULL ? r
+                                          : value_copy(&ret->before, before->bytes, before->len);
 }
 
 static void take_over(struct vault *vault, struct heirloom *heirlooms,

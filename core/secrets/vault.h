@@ -45,8 +45,9 @@ int vault_set(struct vault *vault, size_t i, const void *value, size_t len, cons
 void vault_clear(struct vault *vault, size_t i);
 
 /* After a reload, before `vault` is used: a secret that `old` has under the same variable keeps its
- * made-up placeholder, and, if it has no value yet and comes from the same place, its value. The
- * placeholders of a guest that runs stay valid so. Returns 0 or -ENOMEM: then `vault` is as it was.
+ * made-up placeholder, and, if it has no value yet and comes from the same place, its value; if
+ * not, that value is one before. The placeholders of a guest that runs stay valid so. Returns 0 or
+ * -ENOMEM: then `vault` is as it was.
  */
 int vault_adopt(struct vault *vault, const struct vault *old);
 

@@ -203,6 +203,26 @@ static void test_value_before_the_rotation_is_hidden_too(void **state)
     world_end(&w);
 }
 
+static void test_value_before_a_reload_that_replaces_it_is_hidden_too(void **state)
+{
+    (void)state;
+    struct world w;
+    world_init(&w, "text/plain");
+    ln_secret secret = secret_of("TOKEN", HOLDER, ALL_PLACES);
+    secret.source = "ELSEWHERE";
+    secret.source_len = strlen(secret.source);
+    struct vault *vault = vault_of(&secret, 1);
+    assert_int_equal(vault_adopt(vault, w.vault), 0);
+    assert_false(vault_has_value(vault, 0));
+    give(vault, 0, "the value after");
+    secret_scope_end(&w.scope);
+    vault_unref(w.vault);
+    w.vault = vault;
+    w.scope = scope_of(vault, "api.example.com");
+    assert_becomes(&w, VALUE ", the value after", HOLDER ", " HOLDER);
+    world_end(&w);
+}
+
 static void test_short_value_is_left(void **state)
 {
     (void)state;
@@ -335,6 +355,7 @@ int main(void)
         cmocka_unit_test(test_value_in_the_name_of_a_field_is_refused),
         cmocka_unit_test(test_values_inside_each_other_are_all_hidden),
         cmocka_unit_test(test_value_before_the_rotation_is_hidden_too),
+        cmocka_unit_test(test_value_before_a_reload_that_replaces_it_is_hidden_too),
         cmocka_unit_test(test_short_value_is_left),
         cmocka_unit_test(test_what_ends_an_event_or_a_message_is_not_held_back),
         cmocka_unit_test(test_value_in_a_message_becomes_as_long_a_text),
