@@ -13,10 +13,12 @@
  * has earned nothing by that. */
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <signal.h>
 #include <stddef.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
+#include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <unistd.h>
 
@@ -290,6 +292,23 @@ static int start(struct serve *serve)
     return r < 0 ? r : session_confine(serve->sessions, serve->n, with_files, -1);
 }
 
+/* Descriptors are the process's: where there are too few for all, one guest can leave the others
+ * without. */
+static void warn_of_descriptors(const struct serve *serve)
+{
+    struct rlimit limit;
+    uint64_t wanted = 0;
+    for (size_t i = 0; i < serve->n; i++) {
+        const ln_policy *policy = ln_gateway_policy(serve->sessions[i]->gateway);
+        wanted += ln_policy_settings(policy)->limits.max_connections;
+    }
+    if (serve->n > 1 && getrlimit(RLIMIT_NOFILE, &limit) == 0 && wanted > limit.rlim_cur) {
+        command_say("WARNING: the policies' max_connections are %" PRIu64 " in all, but this "
+                    "process may have %" PRIu64 " descriptors: a guest can take up those of others",
+                    wanted, (uint64_t)limit.rlim_cur);
+    }
+}
+
 static int serve_guests(struct serve *serve)
 {
     if (open_all(serve) < 0) {
@@ -302,6 +321,7 @@ static int serve_guests(struct serve *serve)
             return status;
         }
     }
+    warn_of_descriptors(serve);
     return start(serve) < 0 ? EXIT_LUNETTE_FAILED : turn(serve);
 }
 

@@ -73,8 +73,14 @@ static int take_pid(void *user, const char *value)
 
 static int take_fd(void *user, const char *value)
 {
+    const struct serve_options *options = user;
     uint32_t fd;
     int status = take_number("--fd", value, 0, &fd);
+    for (size_t i = 0; i < options->n_links && status == 0; i++) {
+        if (options->links[i].kind == LINK_FD && options->links[i].number == fd) {
+            return command_usage_error(&command_serve, "--fd %s: it is another guest's", value);
+        }
+    }
     return status != 0 ? status : add_link(user, LINK_FD, NULL, fd);
 }
 

@@ -267,6 +267,7 @@ class Served(unittest.TestCase):
                 ([*two, "none", "--pcap", "x", "--pcap", "x"], "two guests"),
                 ([*two, "none", "--observe", "--observe"], "two guests"),
                 ([*two, "none", "--slot", "65535"], "0 to 65534"),
+                (["--fd", "3", "--fd", "3", "none"], "--fd 3: it is another guest's"),
                 (["--stream", "a"] * 65 + ["none"], "more than 64 links")):
             run = subprocess.run([LUNETTE, "serve", *args], capture_output=True, text=True, timeout=20,
                                  cwd=self.dir.name)
@@ -432,6 +433,13 @@ class Served(unittest.TestCase):
         _, one = self.slot("--slot", "auto", *two)
         self.assertEqual(one, 1)
         self.assertEqual(json.loads(self.ctl("stats", control=self.at("xc")).stdout)["slot"], 2)
+
+    def test_too_few_descriptors_for_all_are_told(self):
+        limits = self.file("limits.lua", "return { limits = { max_connections = 300 } }\n")
+        process = self.serve("--stream", self.path, "--stream", self.at("guest2"), policy=limits,
+                             before=("prlimit", "--nofile=500"))
+        self.assertEqual(self.end(process), 0)
+        self.assertRegex(process.stderr.read(), "WARNING: .* 600 in all, .* 500 descriptors")
 
     # ---- life ----
 
