@@ -318,7 +318,7 @@ static void side_closed(struct tcp_far *side, enum tcp_end end)
     tcp_inspect_free(f);
     ln_pins_release(gw->admission.pins, flow_peer(&f->flow), gw->loop.now_ns);
     tcp_flow_count(&f->flow);
-    if (f->certain) {
+    if (f->certain && !f->denied) {
         tcp_flow_tell_open(f);
     }
     if (f->told) {

@@ -436,6 +436,26 @@ static void test_a_slow_hello_never_reaches_the_host(void **state)
     end(&s);
 }
 
+static void test_a_hello_that_is_cut_is_told_of_once(void **state)
+{
+    struct scene s;
+    uint8_t hello[1024];
+    (void)state;
+    BEGIN(&s, "allow@host:tcp");
+    open_flow(&s);
+    s.fd = host_accept(s.listener);
+    guest_send(&s.g, hello, client_hello(hello, NAME) - 1);
+    guest_finish(&s.g);
+    pass(&s.w, 100);
+    guest_hear(&s.g);
+    assert_int_equal(s.g.state, GUEST_RESET);
+    host_expect_reset(s.fd);
+    assert_int_equal(count_told(&s.w, LN_EVENT_FLOW_DENIED), 1);
+    assert_int_equal(count_told(&s.w, LN_EVENT_FLOW_OPEN), 0);
+    assert_int_equal(count_told(&s.w, LN_EVENT_FLOW_CLOSE), 0);
+    end(&s);
+}
+
 static void test_a_silent_guest_hears_a_server_that_speaks_first(void **state)
 {
     struct scene s;
@@ -560,6 +580,7 @@ int main(void)
         cmocka_unit_test(test_handshakes_make_room_for_others),
         cmocka_unit_test(test_a_hello_byte_by_byte_is_one_hello),
         cmocka_unit_test(test_a_slow_hello_never_reaches_the_host),
+        cmocka_unit_test(test_a_hello_that_is_cut_is_told_of_once),
         cmocka_unit_test(test_a_silent_guest_hears_a_server_that_speaks_first),
         cmocka_unit_test(test_tls_behind_a_server_that_spoke_is_refused),
         cmocka_unit_test(test_a_reload_that_denies_ends_it_and_another_does_not),
