@@ -168,7 +168,8 @@ static bool take_frames(struct stream *s)
 static bool take_frames_or_say(struct stream *s)
 {
     bool framed = take_frames(s);
-    if (!framed) {
+    if (!framed && !s->told) {
+        s->told = true; /* who does it again and again is not to fill a log, and wait for it */
         command_say("a guest was cut off: what it sends are no frames with their lengths before");
     }
     return framed;

@@ -30,6 +30,7 @@ struct stream {
     size_t out_len;
     bool full;    /* the socket is */
     bool waiting; /* the loop watches for its end */
+    bool told;    /* that what was sent were no frames */
     bool broken;  /* sending failed: the peer is cut off at the end of the turn */
 };
 

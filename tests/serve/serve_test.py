@@ -198,6 +198,15 @@ class Served(unittest.TestCase):
         guest.send(arp())
         self.assertTrue(is_reply(guest.receive()))
 
+    def test_broken_framing_is_told_once(self):
+        process = self.serve("--stream", self.path)
+        for _ in range(3):
+            guest = self.dial()
+            guest.sock.sendall(bytes(4))
+            self.assertEqual(guest.sock.recv(1), b"")
+        self.end(process)
+        self.assertEqual(process.stderr.read().count("cut off"), 1)
+
     def test_flows_of_a_guest_that_hangs_up_are_closed(self):
         self.serve("--stream", self.path)
         with contextlib.closing(socket.socket(socket.AF_INET, socket.SOCK_DGRAM)) as server:
