@@ -1,9 +1,7 @@
 /* Memory runs out: at each allocation of lunette's own code in turn, once and from there on, while
  * a gateway starts, serves a guest, and takes up another policy. Whatever fails, it fails cleanly:
  * no crash, no leak (the sanitizers look), nothing let through that is denied, and the gateway
- * serves again when there is memory again.
- *
- * The linker leads lunette's allocations here (--wrap); those of libslirp, glib and ldns stay. */
+ * serves again when there is memory again. */
 #include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,119 +12,8 @@
 #include "dns/wire.h"
 #include "guest_frame.h"
 #include "harness.h"
-#include "net/gateway.h"
 #include "net/netns.h"
-
-/* ---- allocations that fail ---- */
-
-static bool armed;       /* a function of lunette's is running, and failures are wanted */
-static long left;        /* allocations until one fails */
-static bool for_good;    /* all after it fail too */
-static bool failed_once; /* one did */
-
-static bool fails(void)
-{
-    if (!armed) {
-        return false;
-    }
-    if (left > 0) {
-        left--;
-        return false;
-    }
-    bool fail = !failed_once || for_good;
-    failed_once = true;
-    return fail;
-}
-
-/* Declares what the linker calls in the place of `name`, and what `name` is then called. */
-#define WRAPPED(type, name, ...)                                                                   \
-    type __real_##name(__VA_ARGS__);                                                               \
-    type __wrap_##name(__VA_ARGS__);                                                               \
-    type __wrap_##name(__VA_ARGS__)
-
-/* clang-format off */
-WRAPPED(void *, malloc, size_t size) { return fails() ? NULL : __real_malloc(size); }
-WRAPPED(void *, calloc, size_t n, size_t size) { return fails() ? NULL : __real_calloc(n, size); }
-WRAPPED(void *, realloc, void *old, size_t size) { return fails() ? NULL : __real_realloc(old, size); }
-WRAPPED(void *, reallocarray, void *old, size_t n, size_t size) { return fails() ? NULL : __real_reallocarray(old, n, size); }
-WRAPPED(char *, strdup, const char *text) { return fails() ? NULL : __real_strdup(text); }
-WRAPPED(char *, strndup, const char *text, size_t len) { return fails() ? NULL : __real_strndup(text, len); }
-/* clang-format on */
-
-/* Lunette's functions that the harness calls, and what they call of the harness. */
-
-static bool wanted;
-static ln_host harness;
-
-static int pass_frame(void *user, const ln_frame *frame)
-{
-    bool was = armed;
-    armed = false;
-    int r = harness.send_frame(user, frame);
-    armed = was;
-    return r;
-}
-
-static int pass_event(void *user, const ln_event *event)
-{
-    bool was = armed;
-    armed = false;
-    int r = harness.on_event(user, event);
-    armed = was;
-    return r;
-}
-
-WRAPPED(int, ln_gateway_new, const ln_config *config, const ln_host *host, void *user,
-        ln_gateway **ret, ln_error *reterr)
-{
-    harness = *host;
-    ln_host ours = *host;
-    ours.send_frame = pass_frame;
-    ours.on_event = pass_event;
-    armed = wanted;
-    int r = __real_ln_gateway_new(config, &ours, user, ret, reterr);
-    armed = false;
-    return r;
-}
-
-WRAPPED(int, ln_gateway_input, ln_gateway *gw, const ln_frame *frame)
-{
-    armed = wanted && !gw->inside;
-    int r = __real_ln_gateway_input(gw, frame);
-    armed = false;
-    return r;
-}
-
-WRAPPED(int, ln_gateway_dispatch, ln_gateway *gw)
-{
-    armed = wanted;
-    int r = __real_ln_gateway_dispatch(gw);
-    armed = false;
-    return r;
-}
-
-WRAPPED(int, ln_gateway_reload, ln_gateway *gw, ln_policy *policy, ln_error *reterr)
-{
-    armed = wanted;
-    int r = __real_ln_gateway_reload(gw, policy, reterr);
-    armed = false;
-    return r;
-}
-
-static void run_out_at(long allocation, bool and_after)
-{
-    left = allocation;
-    for_good = and_after;
-    failed_once = false;
-    wanted = true;
-}
-
-/* There is memory again. Returns whether some was refused. */
-static bool enough_again(void)
-{
-    wanted = false;
-    return failed_once;
-}
+#include "short_memory.h"
 
 /* ---- what a gateway lives through ---- */
 
@@ -402,16 +289,23 @@ static void for_each_allocation(void (*work)(struct scene *s, long allocation, b
             open_scene(&s);
             work(&s, allocation++, and_after != 0);
             close_scene(&s);
-        } while (failed_once);
+        } while (memory_ran_out());
         print_message("%ld allocations\n", allocation - 1);
     }
+}
+
+static int swallow_frame(void *user, const ln_frame *frame)
+{
+    (void)user;
+    (void)frame;
+    return 0;
 }
 
 static void start_without_memory(struct scene *s, long allocation, bool and_after)
 {
     ln_policy *policy = policy_for(s);
     ln_config config = {.size = sizeof(config), .policy = policy, .resolv_conf = "/dev/null"};
-    ln_host host = {.size = sizeof(host), .send_frame = pass_frame};
+    ln_host host = {.size = sizeof(host), .send_frame = swallow_frame};
     ln_gateway *gw = NULL;
     ln_error error = {0};
     run_out_at(allocation, and_after);
