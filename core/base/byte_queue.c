@@ -1,6 +1,7 @@
-/* The bytes stand anywhere in the memory and are moved to its start only where that makes the room
- * that an append needs, and at least half of the memory is in front of them: so each byte is moved
- * at most once on average. */
+/* The bytes stand anywhere in the memory. They are moved to its start only where that makes the
+ * room that an append needs and at least as many bytes were dropped in front of them; else the
+ * memory is doubled. So each byte is moved at most twice on average, however full the queue is
+ * kept. */
 #include "base/byte_queue.h"
 
 #include <assert.h>
@@ -10,7 +11,7 @@
 
 enum {
     ROOM_FIRST = 1024,     /* bytes: the first allocation */
-    ROOM_KEPT = 16u << 10, /* what an empty queue may keep */
+    ROOM_KEPT = 16u << 10, /* what an empty queue may always keep */
 };
 
 static void let_go(struct byte_queue *queue)
@@ -24,10 +25,10 @@ static void let_go(struct byte_queue *queue)
     queue->at = 0;
 }
 
-/* Moves the bytes to the start of memory that has room for `need`. */
+/* Moves the bytes to the start of more memory, which has room for `need`. */
 static int grow(struct byte_queue *queue, size_t need)
 {
-    size_t room = queue->room == 0 ? ROOM_FIRST : queue->room;
+    size_t room = queue->room == 0 ? ROOM_FIRST : 2 * queue->room;
     while (room < need) {
         room *= 2; /* need is within the cap, which is far from SIZE_MAX */
     }
@@ -53,7 +54,7 @@ static int make_room(struct byte_queue *queue, size_t len)
     if (queue->room - queue->at - queue->len >= len) {
         return 0;
     }
-    if (queue->at >= queue->room / 2 && queue->room - queue->len >= len) {
+    if (queue->at >= queue->len && queue->room - queue->len >= len) {
         memmove(queue->data, queue->data + queue->at, queue->len);
         queue->at = 0;
         return 0;
@@ -92,9 +93,16 @@ void byte_queue_drop(struct byte_queue *queue, size_t len)
     queue->len -= len;
     if (queue->len == 0) {
         queue->at = 0;
-        if (queue->room > ROOM_KEPT) {
-            let_go(queue);
+        if (!queue->keeps) {
+            byte_queue_trim(queue);
         }
+    }
+}
+
+void byte_queue_trim(struct byte_queue *queue)
+{
+    if (queue->len == 0 && queue->room > ROOM_KEPT) {
+        let_go(queue);
     }
 }
 

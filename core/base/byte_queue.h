@@ -2,16 +2,18 @@
 #ifndef LN_BASE_BYTE_QUEUE_H
 #define LN_BASE_BYTE_QUEUE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
-/* Set `cap`, zero the rest to start. Memory that is let go of is overwritten: what passes through
- * an inspected flow may be secret. */
+/* Set `cap`, and `keeps` where much goes through; zero the rest to start. Memory that is let go of
+ * is overwritten: what passes through an inspected flow may be secret. */
 struct byte_queue {
     uint8_t *data;
     size_t at, len; /* the bytes are data[at] up to data[at + len] */
-    size_t room;    /* of `data` */
+    size_t room;    /* of `data`: less than four times `cap` */
     size_t cap;     /* most bytes it holds */
+    bool keeps;     /* its memory, when it is empty, until byte_queue_trim() */
 };
 
 /* How many more bytes it may hold. */
@@ -32,8 +34,11 @@ static inline const uint8_t *byte_queue_bytes(const struct byte_queue *queue)
     return queue->data == NULL ? NULL : queue->data + queue->at;
 }
 /* Drops the first `len` bytes, of which there are as many. An empty queue holds no memory that is
- * worth keeping: it is freed when it was large. */
+ * worth keeping, unless it `keeps`: it is freed when it was large. */
 void byte_queue_drop(struct byte_queue *queue, size_t len);
+/* Frees the memory of an empty queue that `keeps`, when it is large: nothing more is expected for a
+ * while. */
+void byte_queue_trim(struct byte_queue *queue);
 /* Forgets everything; the queue can be used again. */
 void byte_queue_free(struct byte_queue *queue);
 

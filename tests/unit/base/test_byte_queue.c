@@ -77,12 +77,48 @@ static void test_an_empty_queue_keeps_no_large_memory(void **state)
     byte_queue_free(&queue);
 }
 
+static void test_a_queue_that_keeps_its_memory_gives_it_back_when_told(void **state)
+{
+    (void)state;
+    struct byte_queue queue = {.cap = 1u << 20, .keeps = true};
+    static const uint8_t bytes[1u << 20];
+    assert_int_equal(byte_queue_put(&queue, bytes, sizeof(bytes)), 0);
+    byte_queue_trim(&queue); /* not while there are bytes */
+    assert_int_equal(queue.len, sizeof(bytes));
+    byte_queue_drop(&queue, sizeof(bytes));
+    assert_int_equal(queue.room, sizeof(bytes));
+    byte_queue_trim(&queue);
+    assert_int_equal(queue.room, 0);
+    byte_queue_free(&queue);
+}
+
+/* A queue that stands near its cap, and is filled as fast as it is emptied. */
+static void test_a_full_queue_has_bounded_memory_and_moves_seldom(void **state)
+{
+    (void)state;
+    struct byte_queue queue = {.cap = 1000};
+    static const uint8_t bytes[1000];
+    unsigned moves = 0;
+    assert_int_equal(byte_queue_put(&queue, bytes, 1000), 0);
+    for (int i = 0; i < 100000; i++) {
+        byte_queue_drop(&queue, 1);
+        size_t at = queue.at;
+        assert_int_equal(byte_queue_put(&queue, bytes, 1), 0);
+        moves += queue.at < at;
+    }
+    assert_true(queue.room < 4 * queue.cap);
+    assert_true(moves <= 100000 / 1000 + 2);
+    byte_queue_free(&queue);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_bytes_come_out_as_they_went_in),
         cmocka_unit_test(test_what_exceeds_the_cap_is_not_taken_in_part),
         cmocka_unit_test(test_an_empty_queue_keeps_no_large_memory),
+        cmocka_unit_test(test_a_queue_that_keeps_its_memory_gives_it_back_when_told),
+        cmocka_unit_test(test_a_full_queue_has_bounded_memory_and_moves_seldom),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
