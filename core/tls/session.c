@@ -13,7 +13,7 @@
 enum {
     RECORD_MAX = 16384,        /* plaintext of a record */
     RECORD_ROOM = 16384 + 512, /* the record, with all that goes around it */
-    OUT_FULL = 96u << 10,      /* write() takes nothing beyond this */
+    OUT_FULL = 120u << 10,     /* write() takes nothing beyond this */
     TICKETS_KEPT = 2           /* of one connection */
 };
 
@@ -211,6 +211,16 @@ size_t tls_session_feed(struct tls_session *s, const void *data, size_t len)
     return byte_queue_put(&s->in, data, n) < 0 ? 0 : n;
 }
 
+size_t tls_session_space(const struct tls_session *s)
+{
+    return byte_queue_space(&s->in);
+}
+
+size_t tls_session_waiting(const struct tls_session *s)
+{
+    return s->in.len;
+}
+
 void tls_session_end_of_input(struct tls_session *s)
 {
     s->ended_input = true;
@@ -317,6 +327,12 @@ void tls_session_finish(struct tls_session *s)
         s->finished = true;
         (void)mbedtls_ssl_close_notify(&s->ssl);
     }
+}
+
+void tls_session_trim(struct tls_session *s)
+{
+    byte_queue_trim(&s->in);
+    byte_queue_trim(&s->out);
 }
 
 /* ---- what is known ---- */

@@ -116,6 +116,10 @@ struct tls_session *tls_session_free(struct tls_session *session);
 /* Takes ciphertext that was received. Returns how many bytes were taken: fewer than `len` while
  * the session has as much as it will hold (read, then feed again); 0 also when it failed. */
 size_t tls_session_feed(struct tls_session *session, const void *data, size_t len);
+/* How many bytes tls_session_feed() would take of an open session. */
+size_t tls_session_space(const struct tls_session *session);
+/* How many bytes were fed that it did not look at yet: until it is read, or its output is. */
+size_t tls_session_waiting(const struct tls_session *session);
 /* The peer sends no more (its FIN). Without close_notify before it, that is a truncation. */
 void tls_session_end_of_input(struct tls_session *session);
 
@@ -141,6 +145,9 @@ enum tls_alert {
     TLS_ALERT_USER_CANCELED = 90
 };
 void tls_session_alert(struct tls_session *session, enum tls_alert alert);
+
+/* Nothing is expected for a while: lets go of memory that only much data needs. */
+void tls_session_trim(struct tls_session *session);
 
 /* Ciphertext to send. The caller takes bytes from its front (byte_queue_drop()), nothing else. */
 struct byte_queue *tls_session_output(struct tls_session *session);

@@ -13,8 +13,8 @@
 #endif
 
 enum {
-    IN_CAP = 64u << 10,
-    OUT_CAP = 128u << 10, /* what write() takes, and behind it alerts and handshakes */
+    IN_CAP = 128u << 10,
+    OUT_CAP = 160u << 10, /* what write() takes, and behind it alerts and handshakes */
     GUEST_TICKETS = 2     /* of TLS 1.3, for each handshake: one connection uses one */
 };
 
@@ -125,8 +125,8 @@ static struct tls_session *new_session(struct tls_engine *engine, bool is_client
     }
     s->engine = engine;
     s->is_client = is_client;
-    s->in.cap = IN_CAP;
-    s->out.cap = OUT_CAP;
+    s->in = (struct byte_queue){.cap = IN_CAP, .keeps = true};
+    s->out = (struct byte_queue){.cap = OUT_CAP, .keeps = true};
     s->fault.name = "";
     s->address = *address;
     if (name != NULL) {
