@@ -19,9 +19,9 @@
 #define GATEWAY_PORT_DNS        53u
 #define GATEWAY_DENIED_MAX      1024u            /* refused flows remembered */
 #define GATEWAY_DENIED_NS       (30 * SECOND_NS) /* for how long they must be idle to be forgotten */
-#define GATEWAY_REFRESH_TICKS   10u         /* seconds between looks at the machine's addresses */
-#define GATEWAY_READS           (64u << 10) /* bytes that an inspected flow reads at once */
-#define GATEWAY_ADVERTISE_TICKS 3600u       /* seconds between router advertisements unasked */
+#define GATEWAY_REFRESH_TICKS   10u          /* seconds between looks at the machine's addresses */
+#define GATEWAY_READS           (128u << 10) /* bytes that an inspected flow reads at once */
+#define GATEWAY_ADVERTISE_TICKS 3600u        /* seconds between router advertisements unasked */
 
 #define GATEWAY_GUARDED_MAX 64u
 

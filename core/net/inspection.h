@@ -29,6 +29,9 @@ struct inspection_ops {
     /* What is to be sent to a side; the caller drops from it what is done with: for the guest, what
      * that has acknowledged. */
     struct byte_queue *(*output)(struct inspection *inspection, bool to_guest);
+    /* There is nothing to send or to read at the moment: memory that only much data needs is let go
+     * of. */
+    void (*rest)(struct inspection *inspection);
     /* Whether what stands in output() is the last for a side. */
     bool (*is_finished)(const struct inspection *inspection, bool to_guest);
     /* Whether the host's connection is to be reset, though the guest is still to be told of it. */

@@ -27,9 +27,11 @@
  * than a connection may take to be made has failed.
  *
  * Memory of one connection. One that is idle has some 100 KiB, most of it the records of two TLS
- * sessions. One whose other side does not read has besides, each way, at most what waits on the
- * wire (LEG_WIRE_MAX) and as plaintext (LEG_PLAIN_MAX), a session's queues, and the relay's: less
- * than 1 MiB over HTTP/1 without filtered bodies. Over HTTP/2 the windows of its streams count. */
+ * sessions: queues that grew with much data let go of their memory whenever all of it is through.
+ * One whose other side does not read has besides, each way, at most what waits on the wire
+ * (LEG_WIRE_MAX, in the leg or in its session), as plaintext (LEG_PLAIN_MAX), in the relay, and
+ * encrypted (120 KiB), in queues that take twice as much: less than 1 MiB over HTTP/1 without
+ * filtered bodies. Over HTTP/2 the windows of its streams count. */
 #include "net/interception.h"
 
 #include <assert.h>
@@ -111,8 +113,7 @@ static int make_dot_relay(struct interception *ix)
     return dot_relay_new(f->gw, &asker, dot_changed, ix, &ix->relay);
 }
 
-/* Makes the relay. Returns 0 or -errno. */
-static int make_relay(struct interception *ix, enum sniffed kind)
+static int new_relay(struct interception *ix, enum sniffed kind)
 {
     const ln_limits *limits = tcp_flow_limits(ix->flow);
     struct http_relay_settings settings = {
@@ -137,6 +138,16 @@ static int make_relay(struct interception *ix, enum sniffed kind)
         return -EACCES;
     }
     return opaque_relay_new(intercept_scan, ix, &ix->relay);
+}
+
+/* Makes the relay. Returns 0 or -errno. */
+static int make_relay(struct interception *ix, enum sniffed kind)
+{
+    int r = new_relay(ix, kind);
+    if (r == 0) {
+        ix->relay->to_guest.keeps = ix->relay->to_upstream.keeps = true;
+    }
+    return r;
 }
 
 /* What is spoken is found out, where that is not known yet. Returns whether it got anywhere, or
@@ -289,7 +300,14 @@ static int take(struct inspection *inspection, bool of_guest, const uint8_t *dat
 static size_t space(const struct inspection *inspection, bool of_guest)
 {
     const struct interception *ix = of(inspection);
-    return ix->stage == STAGE_ENDING ? LEG_WIRE_MAX : leg_space(of_guest ? &ix->guest : &ix->host);
+    if (ix->stage == STAGE_ENDING) {
+        return LEG_WIRE_MAX;
+    }
+    if (of_guest) {
+        return leg_space(&ix->guest);
+    }
+    /* The host's bytes wait in its socket, not here: they need no moving there. */
+    return leg_is_behind(&ix->host) ? 0 : leg_space(&ix->host);
 }
 
 static void ended(struct inspection *inspection, bool of_guest, bool by_reset)
@@ -357,6 +375,17 @@ static int work(struct inspection *inspection)
     return r;
 }
 
+static void rest(struct inspection *inspection)
+{
+    struct interception *ix = of(inspection);
+    leg_trim(&ix->guest);
+    leg_trim(&ix->host);
+    if (ix->relay != NULL) {
+        byte_queue_trim(&ix->relay->to_guest);
+        byte_queue_trim(&ix->relay->to_upstream);
+    }
+}
+
 static bool is_finished(const struct inspection *inspection, bool to_guest)
 {
     const struct interception *ix = of(inspection);
@@ -401,6 +430,7 @@ static const struct inspection_ops ops = {
     .connected = connected,
     .work = work,
     .output = output,
+    .rest = rest,
     .is_finished = is_finished,
     .drops_host = drops_host,
     .is_opening = is_opening,

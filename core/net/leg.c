@@ -7,7 +7,9 @@ enum { RECORD_MAX = 16 << 10 /* bytes: RFC 8446 section 5.1 */ };
 
 void leg_init(struct leg *leg, bool clear)
 {
-    *leg = (struct leg){.clear = clear, .wire.cap = LEG_WIRE_MAX, .plain.cap = LEG_PLAIN_MAX};
+    *leg = (struct leg){.clear = clear,
+                        .wire = {.cap = LEG_WIRE_MAX, .keeps = true},
+                        .plain = {.cap = LEG_PLAIN_MAX, .keeps = true}};
 }
 
 void leg_free(struct leg *leg)
@@ -28,7 +30,13 @@ int leg_take(struct leg *leg, const uint8_t *data, size_t len)
 
 size_t leg_space(const struct leg *leg)
 {
-    return byte_queue_space(&leg->wire);
+    return leg->tls != NULL && leg->wire.len == 0 ? tls_session_space(leg->tls)
+                                                  : byte_queue_space(&leg->wire);
+}
+
+bool leg_is_behind(const struct leg *leg)
+{
+    return leg->wire.len > 0 || (leg->tls != NULL && tls_session_waiting(leg->tls) > 0);
 }
 
 /* Behind all that was received stands the end. */
@@ -110,6 +118,15 @@ int leg_send(struct leg *leg, struct byte_queue *from)
         moved = 1;
     }
     return moved;
+}
+
+void leg_trim(struct leg *leg)
+{
+    byte_queue_trim(&leg->wire);
+    byte_queue_trim(&leg->plain);
+    if (leg->tls != NULL) {
+        tls_session_trim(leg->tls);
+    }
 }
 
 void leg_finish(struct leg *leg, bool cut)

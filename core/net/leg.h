@@ -27,6 +27,8 @@ void leg_free(struct leg *leg);
 /* Takes bytes that were received, at most leg_space(). Returns 0 or -ENOMEM. */
 int leg_take(struct leg *leg, const uint8_t *data, size_t len);
 size_t leg_space(const struct leg *leg);
+/* Whether some of what was received was not looked at yet. */
+bool leg_is_behind(const struct leg *leg);
 /* No more are received. */
 void leg_end_of_input(struct leg *leg, bool by_reset);
 /* Gives the session what was received. Returns whether it took any of it. */
@@ -42,6 +44,8 @@ static inline struct byte_queue *leg_plain(struct leg *leg)
 /* Encrypts what stands in a queue, as far as there is room, and drops that. Not for one in the
  * clear. Returns whether it got anywhere, or -errno. */
 int leg_send(struct leg *leg, struct byte_queue *from);
+/* Nothing is expected for a while: lets go of memory that only much data needs. */
+void leg_trim(struct leg *leg);
 /* Nothing more is sent; with close_notify where there is TLS, unless it is `cut`: that is to look
  * like a truncation. */
 void leg_finish(struct leg *leg, bool cut);

@@ -15,7 +15,7 @@
 
 #include "net/tcp_flow.h"
 
-enum { READ_A_TURN = 4 * GATEWAY_READS };
+enum { READ_A_TURN = 2 * GATEWAY_READS };
 
 static const struct inspection_ops *ops_of(const struct tcp_flow *f)
 {
@@ -115,6 +115,9 @@ static int pump(struct tcp_flow *f)
             return got;
         }
         moved = worked > 0 || sent > 0 || got > 0;
+    }
+    if (!i->readable && i->ops->output(i, true)->len + i->ops->output(i, false)->len == 0) {
+        i->ops->rest(i);
     }
     if (f->far == FAR_CONNECTED && i->ops->drops_host(i)) {
         tcp_hang_up(f, true);

@@ -16,6 +16,7 @@ struct swapper {
     struct byte_queue in[2], out[2];
     bool ended[2];
     bool connected, opening, drops, lost, freed;
+    unsigned rests;
     int fails; /* take() does, with this */
 };
 
@@ -73,6 +74,13 @@ static struct byte_queue *swap_output(struct inspection *i, bool to_guest)
     return &swapper_of(i)->out[to_guest];
 }
 
+static void swap_rest(struct inspection *i)
+{
+    struct swapper *s = swapper_of(i);
+    assert_int_equal(s->out[0].len + s->out[1].len, 0);
+    s->rests++;
+}
+
 static bool swap_is_finished(const struct inspection *i, bool to_guest)
 {
     const struct swapper *s = swapper_of(i);
@@ -111,6 +119,7 @@ static const struct inspection_ops swap_ops = {
     .connected = swap_connected,
     .work = swap_work,
     .output = swap_output,
+    .rest = swap_rest,
     .is_finished = swap_is_finished,
     .drops_host = swap_drops_host,
     .is_opening = swap_is_opening,
@@ -174,8 +183,11 @@ static void test_bytes_of_both_sides_go_through_it(void **state)
     begin(&s);
     guest_send(&s.g, "Hello", 5);
     host_expect(s.host, "hELLO", 5);
+    unsigned rests = s.swapper.rests;
+    assert_true(rests > 0);
     host_send(s.host, "Answer", 6);
     guest_expect(&s.g, "aNSWER", 6);
+    assert_true(s.swapper.rests > rests);
     guest_finish(&s.g);
     host_expect_end(s.host);
     host_send(s.host, "Late", 4);
