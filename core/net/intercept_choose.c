@@ -6,8 +6,8 @@
  *   TLS                 intercepted, unless a bypass pattern      passes
  *                       matches the name (or, without one,
  *                       the address)
- *   HTTP/1              read where there are secrets, or where requests have to be judged;
- *                       else passes
+ *   HTTP/1              read where there are secrets or rules about requests, also where this
+ *                       request needs no judging: the next one may name another host; else passes
  *   anything else       passes, where no request has to be judged
  *
  * The port of DNS over TLS is an intercepted one wherever any is, and nothing else passes there.
@@ -157,7 +157,7 @@ int intercept_choose(struct tcp_flow *f, const struct first_flight_view *view, b
         }
         return r;
     }
-    if (!partial && is_http(view, data, len) && (secrets || f->flow.decision.inspect)) {
+    if (!partial && is_http(view, data, len) && f->gw->strict) {
         return start(f, INTERCEPT_HTTP, view, data, len);
     }
     int r = judge_without_requests(f);

@@ -330,4 +330,21 @@ return { rules = { lunette.allow("web.example"):tcp(4438):http { methods = { "GE
     assert.not_matches("DELETE", sent)
     assert.not_matches("not HTTP", sent)
   end)
+
+  it("is not got around over a connection to another host at the same address", function()
+    recorded(4438)
+    local rules = [[local lunette = require "lunette"
+return { rules = { lunette.allow("other.example"):tcp(4438),
+  lunette.allow("web.example"):tcp(4438):http { methods = { "GET" } } } }]]
+    local result = run([[/usr/bin/python3 -c '
+import socket
+socket.gethostbyname("web.example")
+s = socket.create_connection(("other.example", 4438), 10)
+s.settimeout(10)
+for method, host in (("GET", "other"), ("DELETE", "web")):
+    s.sendall(b"%s / HTTP/1.1\r\nHost: %s.example:4438\r\n\r\n" % (method.encode(), host.encode()))
+    print(s.recv(65536).split(b" ")[1].decode())']], { policy = rules })
+    assert.equal("200\n421\n", result.out, result.err)
+    assert.not_matches("DELETE", recorded(4438))
+  end)
 end)
