@@ -29,7 +29,7 @@ describe("ci-publish", function()
     assert.equal("deny", sandbox.policy:evaluate {
       address = "203.0.113.1", port = 443, sni = "gitlab.com", http = false }.action)
     assert.equal("nxdomain", sandbox:name("github.com", 443))
-    assert.equal("nxdomain", sandbox:name("registry.gitlab.com", 443))
+    assert.equal("nxdomain", sandbox:name("about.gitlab.com", 443))
     assert.is_true(reach.is_shut_in(sandbox, 443))
   end)
 end)

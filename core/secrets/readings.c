@@ -101,7 +101,7 @@ static void percent(struct readings *r, enum reading_kind kind, unsigned stage, 
     }
 }
 
-/* The character of \uXXXX, as UTF-8. Half of a surrogate pair stands for nothing that is looked
+/* The character of \uHHHH, as UTF-8. Half of a surrogate pair stands for nothing that is looked
  * for. */
 static void take_unicode(struct readings *r, const struct read_byte *escape, struct read_byte last)
 {

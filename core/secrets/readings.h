@@ -3,7 +3,7 @@
  *   raw            as it is
  *   percent        %XX decoded, any subset of the bytes, digits of any case; line breaks left out
  *   percent twice  likewise, two times over
- *   JSON           \uXXXX and the other escapes of strings decoded; line breaks left out
+ *   JSON           \uHHHH and the other escapes of strings decoded; line breaks left out
  *
  * and in each of these the texts as they are and in base64 (secrets/automaton.h). So base64 is
  * found broken into lines, and where its "/", "+" and "=" are escaped. Out of scope are HTML
