@@ -162,8 +162,8 @@ void gateway_drop(ln_gateway *gw, enum drop_reason reason);
 void gateway_over_limit(ln_gateway *gw, enum gateway_limit limit);
 /* Tells what was only counted. Once a second. */
 void gateway_tell_muffled(ln_gateway *gw);
-/* Makes room for one flow more of a class, at the cost of the same protocol's flows that are over
- * or not yet open. False: there is none (told as a limit). */
+/* Makes room for one flow more of a class, at the cost of the same protocol's flows that are over,
+ * not yet open, or, of datagrams, idle. False: there is none (told as a limit). */
 bool gateway_make_room(ln_gateway *gw, enum flow_class flow_class);
 /* The same for a flow that is in the table and becomes half-open (again). */
 void gateway_bound_half_open(ln_gateway *gw);

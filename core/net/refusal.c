@@ -108,15 +108,20 @@ void gateway_destroy_flow(ln_gateway *gw, struct flow *flow, const char *reason)
     }
 }
 
-static bool evict(ln_gateway *gw, enum flow_class flow_class)
+static bool evict_idle(ln_gateway *gw, enum flow_class flow_class, uint64_t idle_ns)
 {
-    struct flow *oldest = flow_table_oldest(&gw->flows, flow_class, gw->loop.now_ns, 0);
+    struct flow *oldest = flow_table_oldest(&gw->flows, flow_class, gw->loop.now_ns, idle_ns);
     if (oldest == NULL) {
         return false;
     }
     gw->stats.flows_evicted++;
     gateway_destroy_flow(gw, oldest, "evicted");
     return true;
+}
+
+static bool evict(ln_gateway *gw, enum flow_class flow_class)
+{
+    return evict_idle(gw, flow_class, 0);
 }
 
 /* Keeps a class of flows that are not open yet below limits.half_open. */
@@ -141,11 +146,35 @@ static bool make_room_by(ln_gateway *gw, enum flow_class flow_class)
     return (tcp && evict(gw, FLOW_CLOSING)) || evict(gw, flow_class);
 }
 
+/* Flows of datagrams leave a quarter of the places to TCP: they cost their sender nothing, and stay
+ * for minutes. */
+static bool are_datagrams_full(const ln_gateway *gw, const ln_limits *limits)
+{
+    const struct flow_list *lists = gw->flows.lists;
+    return lists[FLOW_ONE_WAY].count + lists[FLOW_ONE_WAY_IN].count + lists[FLOW_TWO_WAY].count >=
+           limits->max_connections - limits->max_connections / 4;
+}
+
+/* One without an answer goes first; then, for the guest's own, the one not used for longest. */
+static bool make_datagram_room(ln_gateway *gw, enum flow_class flow_class)
+{
+    return evict(gw, flow_class) ||
+           (flow_class == FLOW_ONE_WAY && evict_idle(gw, FLOW_TWO_WAY, SECOND_NS));
+}
+
 bool gateway_make_room(ln_gateway *gw, enum flow_class flow_class)
 {
     const ln_limits *limits = &ln_policy_settings(gw->admission.policy)->limits;
+    bool datagram = flow_class == FLOW_ONE_WAY || flow_class == FLOW_ONE_WAY_IN;
     if (flow_class != FLOW_ONE_WAY) {
         bound(gw, flow_class);
+    }
+    if (datagram && are_datagrams_full(gw, limits)) {
+        if (make_datagram_room(gw, flow_class)) {
+            return true;
+        }
+        gateway_over_limit(gw, LIMIT_CONNECTIONS);
+        return false;
     }
     if (flow_table_live(&gw->flows) < limits->max_connections || make_room_by(gw, flow_class)) {
         return true;

@@ -647,7 +647,8 @@
 --- ```
 ---@class lunette.Limits
 ---
---- Flows in all; of them TCP before its handshake, or holding a first flight: `half_open`, oldest first out.
+--- Flows in all, of which those of datagrams take three quarters at most; of them TCP before its handshake, or
+--- holding a first flight: `half_open`, oldest first out.
 --- Default: 4096, 512.
 ---@field max_connections? integer
 ---@field half_open? integer

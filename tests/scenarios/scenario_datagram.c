@@ -374,6 +374,27 @@ static void test_unanswered_flow_makes_room_and_an_answered_one_does_not(void **
     assert_int_equal(live(w), 3);
     send_udp(w, GUEST_PORT + 1, NETNS_HOST4, port, "w");
     host_takes(server, "w", NULL);
+    pass(w, 1100);
+    send_udp(w, GUEST_PORT + 4, NETNS_HOST4, port, "v"); /* in place of the one idle for longest */
+    host_takes(server, "v", NULL);
+    assert_int_equal(told_nth(w, LN_EVENT_FLOW_CLOSE, 1)->src_port, GUEST_PORT + 2);
+    close(server);
+}
+
+static void test_datagrams_leave_a_quarter_to_tcp(void **state)
+{
+    struct world *w = begin(state, POLICY(ALLOW_TEST4, "max_connections=4"));
+    int server = netns_udp(NETNS_HOST4, 0);
+    for (uint16_t i = 0; i < 4; i++) {
+        send_udp(w, (uint16_t)(GUEST_PORT + i), NETNS_HOST4, netns_port(server), "x");
+        if (i < 3) {
+            host_takes(server, "x", "y");
+        }
+        settle(w);
+    }
+    host_takes_nothing(server);
+    assert_int_equal(live(w), 3);
+    assert_string_equal(told_nth(w, LN_EVENT_LIMIT, 0)->reason, "max_connections");
     close(server);
 }
 
@@ -724,6 +745,7 @@ int main(void)
         TEST(test_flow_holds_the_pin_that_opened_it),
         TEST(test_answered_flow_ends_after_180_s_and_receiving_keeps_it),
         TEST(test_unanswered_flow_makes_room_and_an_answered_one_does_not),
+        TEST(test_datagrams_leave_a_quarter_to_tcp),
         TEST(test_sockets_are_bounded_and_an_unanswered_flow_gives_up_its_own),
         TEST(test_large_datagrams_pass_in_fragments_both_ways),
         TEST(test_large_datagrams_of_ipv6_pass_in_fragments_both_ways),
