@@ -111,7 +111,8 @@ static void strict_time_is_up(struct tcp_flow *f)
         f->first_ns = 0;
         tcp_flow_classify(f);
         return;
-    } else if (first->view.is_tls || intercept_must_know(f)) {
+    } else if (first->view.is_tls || !f->certain || intercept_must_know(f)) {
+        /* What is inspected is not watched for a name any longer. */
         (void)deny_unread(f, "first_flight_slow");
     } else {
         f->watching = false;

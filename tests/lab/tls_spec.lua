@@ -347,4 +347,26 @@ for method, host in (("GET", "other"), ("DELETE", "web")):
     assert.equal("200\n421\n", result.out, result.err)
     assert.not_matches("DELETE", recorded(4438))
   end)
+
+  it("is not got around by a head that takes its time", function()
+    recorded(4438)
+    local rules = [[local lunette = require "lunette"
+return { rules = { lunette.allow("other.example"):tcp(4438),
+  lunette.allow("web.example"):tcp(4438):http { methods = { "GET" } } }, limits = { first_flight_ms = 200 } }]]
+    local result = run([[/usr/bin/python3 -c '
+import socket, time
+socket.gethostbyname("web.example")
+s = socket.create_connection(("other.example", 4438), 10)
+s.settimeout(10)
+s.sendall(b"DELETE / HT")
+time.sleep(1)
+try:
+    s.sendall(b"TP/1.1\r\nHost: web.example:4438\r\n\r\n")
+    print(s.recv(65536))
+except OSError as e:
+    print(type(e).__name__)']], { policy = rules })
+    assert.equal("ConnectionResetError\n", result.out, result.err)
+    assert.equal("", recorded(4438))
+    assert.equal(1, lab.count_events(result.events, { kind = "flow_denied", reason = "first_flight_slow" }))
+  end)
 end)
