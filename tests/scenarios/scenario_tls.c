@@ -303,6 +303,36 @@ static void test_a_name_taken_back_ends_it(void **state)
     end(&s);
 }
 
+/* ---- memory ---- */
+
+static void test_memory_of_a_large_answer_is_let_go_of(void **state)
+{
+    enum { BODY = 60000, KEPT_MAX = 16 << 10 };
+    static char answer[BODY + 100];
+    struct scene s;
+    (void)state;
+    BEGIN(&s, "allow@host:tcp");
+    open_all(&s);
+    say(&s.guest, "GET / HTTP/1.1\r\nHost: " NAME "\r\n\r\n");
+    go_on(&s);
+    int head =
+        snprintf(answer, sizeof(answer), "HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n", BODY);
+    memset(answer + head, 'x', BODY);
+    say(&s.host, answer);
+    go_on(&s);
+    assert_true(s.guest.len >= BODY);
+    const struct flow *flow = s.w.gw->flows.lists[FLOW_OPEN].newest;
+    const struct tcp_flow *f = (const struct tcp_flow *)(const void *)flow;
+    const struct interception *ix =
+        (const struct interception *)(const void *)f->inspection; /* its first member */
+    const struct byte_queue *queues[] = {&ix->host.wire, &ix->host.plain, &ix->relay->to_guest,
+                                         tls_session_output(ix->guest.tls)};
+    for (size_t i = 0; i < sizeof(queues) / sizeof(queues[0]); i++) {
+        assert_in_range(queues[i]->room, 0, KEPT_MAX);
+    }
+    end(&s);
+}
+
 /* ---- resets ---- */
 
 static void test_a_reset_in_the_middle_reaches_the_other_side(void **state)
@@ -345,6 +375,7 @@ int main(void)
         cmocka_unit_test(test_tls_behind_a_server_that_spoke_is_refused),
         cmocka_unit_test(test_a_reload_that_denies_ends_it_and_another_does_not),
         cmocka_unit_test(test_a_name_taken_back_ends_it),
+        cmocka_unit_test(test_memory_of_a_large_answer_is_let_go_of),
         cmocka_unit_test(test_a_reset_in_the_middle_reaches_the_other_side),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
