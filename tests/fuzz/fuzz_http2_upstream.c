@@ -25,7 +25,8 @@ static void happen(struct world *w, uint8_t what)
         }
         break;
     case 4:
-        if (nghttp2_session_check_request_allowed(w->guest->session) != 0) {
+        if (peer_has_place(w->guest) &&
+            nghttp2_session_check_request_allowed(w->guest->session) != 0) {
             (void)guest_gets(w, "/more");
         }
         break;

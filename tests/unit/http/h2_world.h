@@ -230,6 +230,17 @@ static inline void peer_stream_free(struct peer_stream *s)
     *s = (struct peer_stream){0};
 }
 
+/* Whether there is a place for one more. */
+static inline bool peer_has_place(const struct peer *p)
+{
+    for (size_t i = 0; i < PEER_STREAMS; i++) {
+        if (p->streams[i].id == 0 || p->streams[i].closed) {
+            return true;
+        }
+    }
+    return false;
+}
+
 /* A place for it; that of a stream long closed where none is free. */
 static inline struct peer_stream *peer_stream_new(struct peer *p, int32_t id)
 {
