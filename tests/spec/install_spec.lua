@@ -11,6 +11,9 @@ local function shell(command)
   return out, status
 end
 
+--- For a program that is built without sanitizers, and loads a library with them: their runtime.
+local RUNTIME = ("LD_PRELOAD='%s'"):format(os.getenv "LD_PRELOAD" or "")
+
 --- The names of all commands.
 local function commands()
   local names = {}
@@ -50,8 +53,8 @@ describe("an installed lunette", function()
 
   it("is there for C programs, by pkg-config", function()
     local out, status = shell((("export PKG_CONFIG_PATH='PREFIX/lib/pkgconfig' LD_LIBRARY_PATH='PREFIX/lib' && " ..
-      "cc -o 'PREFIX/vmm' '%s/tests/embed/vmm.c' $(pkg-config --cflags --libs lunette) && cd / && 'PREFIX/vmm' none " ..
-      "</dev/null"):gsub("PREFIX", prefix)):format(SOURCE))
+      "cc -o 'PREFIX/vmm' '%s/tests/embed/vmm.c' $(pkg-config --cflags --libs lunette) && cd / && %s 'PREFIX/vmm' none " ..
+      "</dev/null"):gsub("PREFIX", prefix)):format(SOURCE, RUNTIME))
     assert.equal(0, status, out)
   end)
 
@@ -60,7 +63,8 @@ describe("an installed lunette", function()
       local policy = require "lunette".load "public-only"
       print(policy:evaluate { address = "192.0.2.1", port = 443, protocol = "tcp" }.action)]])
     local out = shell((("cd / && LUA_PATH='PREFIX/share/lua/5.4/?.lua;PREFIX/share/lua/5.4/?/init.lua' " ..
-      "LUA_CPATH='PREFIX/lib/lua/5.4/?.so' lua5.4 'PREFIX/ask.lua'"):gsub("PREFIX", prefix)))
+      "LUA_CPATH='PREFIX/lib/lua/5.4/?.so' %s lua5.4 'PREFIX/ask.lua'"):gsub("PREFIX", prefix))
+      :format(RUNTIME))
     assert.equal("allow\n", out)
   end)
 
