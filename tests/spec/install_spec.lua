@@ -53,8 +53,8 @@ describe("an installed lunette", function()
 
   it("is there for C programs, by pkg-config", function()
     local out, status = shell((("export PKG_CONFIG_PATH='PREFIX/lib/pkgconfig' LD_LIBRARY_PATH='PREFIX/lib' && " ..
-      "cc -o 'PREFIX/vmm' '%s/tests/embed/vmm.c' $(pkg-config --cflags --libs lunette) && cd / && %s 'PREFIX/vmm' none " ..
-      "</dev/null"):gsub("PREFIX", prefix)):format(SOURCE, RUNTIME))
+      "cc -o 'PREFIX/vmm' '%s/tests/embed/vmm.c' $(pkg-config --cflags --libs lunette) && cd / && " ..
+      "%s 'PREFIX/vmm' none </dev/null"):gsub("PREFIX", prefix)):format(SOURCE, RUNTIME))
     assert.equal(0, status, out)
   end)
 
