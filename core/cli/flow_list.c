@@ -7,6 +7,7 @@
 
 #include "cli/options.h"
 #include "net/gateway.h"
+#include "policy/name_pattern.h"
 
 enum { NAMES_MAX = 64 /* that one address is pinned to and that are looked at */ };
 
@@ -58,10 +59,8 @@ int flow_filter_parse(const char *text, struct flow_filter *ret)
 
 static bool is_named(const struct flow_filter *filter, const char *name)
 {
-    size_t len = strlen(name), suffix = strlen(filter->name);
-    return filter->below ? len > suffix && name[len - suffix - 1] == '.' &&
-                               strcmp(name + len - suffix, filter->name) == 0
-                         : strcmp(name, filter->name) == 0;
+    return name_pattern_matches(&(ln_name_pattern){.name = filter->name, .below = filter->below},
+                                name);
 }
 
 static bool is_named_flow(const ln_gateway *gw, const struct flow_filter *filter,

@@ -18,6 +18,7 @@
 #include "dns/server.h"
 #include "net/interception.h"
 #include "net/trust.h"
+#include "policy/name_pattern.h"
 #include "secrets/vault.h"
 
 static const ln_tls_settings *tls_of(const ln_gateway *gw)
@@ -59,16 +60,6 @@ bool intercept_must_know(const struct tcp_flow *f)
     return f->flow.decision.inspect || is_intercepted(f->gw, f->flow.key.peer_port);
 }
 
-static bool pattern_matches(const ln_name_pattern *pattern, const char *name)
-{
-    size_t len = strlen(name), pattern_len = strlen(pattern->name);
-    if (!pattern->below) {
-        return strcmp(name, pattern->name) == 0;
-    }
-    return len > pattern_len && name[len - pattern_len - 1] == '.' &&
-           strcmp(name + len - pattern_len, pattern->name) == 0;
-}
-
 /* A client that shows no name may be let past by its peer's address; names pinned to that do not
  * count, since it may want any of them. */
 static bool is_bypassed(const struct tcp_flow *f)
@@ -81,7 +72,7 @@ static bool is_bypassed(const struct tcp_flow *f)
         name = address;
     }
     for (size_t i = 0; i < tls->n_bypass; i++) {
-        if (pattern_matches(&tls->bypass[i], name)) {
+        if (name_pattern_matches(&tls->bypass[i], name)) {
             return true;
         }
     }

@@ -338,11 +338,6 @@ static void open_stream(ln_gateway *gw, const struct packet *syn)
     tcp_connected(&s->ep);
 }
 
-static bool is_new_syn(const struct packet *p)
-{
-    return (p->tcp_flags & (TCP_SYN | TCP_ACK | TCP_RST | TCP_FIN)) == TCP_SYN;
-}
-
 static void input(struct name_stream *s, const struct packet *packet)
 {
     struct name_service *service = s->service;
@@ -360,13 +355,13 @@ static void input(struct name_stream *s, const struct packet *packet)
 void name_service_tcp_input(ln_gateway *gw, struct flow *flow, const struct packet *packet)
 {
     struct name_stream *s = (struct name_stream *)(void *)flow;
-    if (s != NULL && is_new_syn(packet) && tcp_reusable(&s->ep, packet)) {
+    if (s != NULL && tcp_is_new_syn(packet) && tcp_reusable(&s->ep, packet)) {
         release(s);
         s = NULL;
     }
     if (s != NULL) {
         input(s, packet);
-    } else if (is_new_syn(packet)) {
+    } else if (tcp_is_new_syn(packet)) {
         open_stream(gw, packet);
     } else {
         gateway_drop(gw, DROP_NO_FLOW);

@@ -548,15 +548,10 @@ int tcp_flow_call(ln_gateway *gw, const struct flow *flow, int fd)
     return 0;
 }
 
-static bool is_new_syn(const struct packet *p)
-{
-    return (p->tcp_flags & (TCP_SYN | TCP_ACK | TCP_RST | TCP_FIN)) == TCP_SYN;
-}
-
 void tcp_flow_input(ln_gateway *gw, struct flow *flow, const struct packet *packet)
 {
     struct tcp_flow *f = (struct tcp_flow *)(void *)flow;
-    if (f != NULL && is_new_syn(packet) && tcp_reusable(&f->ep, packet)) {
+    if (f != NULL && tcp_is_new_syn(packet) && tcp_reusable(&f->ep, packet)) {
         release(f);
         f = NULL;
     }
@@ -566,7 +561,7 @@ void tcp_flow_input(ln_gateway *gw, struct flow *flow, const struct packet *pack
         if (reason != DROP_NONE) {
             gateway_drop(gw, reason);
         }
-    } else if (is_new_syn(packet)) {
+    } else if (tcp_is_new_syn(packet)) {
         open_flow(gw, packet);
     } else {
         gateway_drop(gw, DROP_NO_FLOW);

@@ -23,6 +23,7 @@
 #include "base/problems.h"
 #include "base/text.h"
 #include "net/secret_source.h"
+#include "policy/name_pattern.h"
 
 enum { RETRY_S = 30 };
 
@@ -344,14 +345,11 @@ struct vault *trust_vault(const struct trust *trust)
 /* How much of the name a pattern speaks of; 0: it does not match. */
 static size_t match_length(const ln_name_pattern *pattern, const char *name)
 {
-    size_t len = strlen(pattern->name), name_len = name == NULL ? 0 : strlen(name);
-    if (name_len < len || strcmp(name + name_len - len, pattern->name) != 0) {
+    if (name == NULL || !name_pattern_matches(pattern, name)) {
         return 0;
     }
-    if (!pattern->below) {
-        return name_len == len ? len + 2 : 0; /* the name itself is more than ".name" */
-    }
-    return name_len > len && name[name_len - len - 1] == '.' ? len + 1 : 0;
+    return strlen(pattern->name) +
+           (pattern->below ? 1 : 2); /* the name itself is more than ".name" */
 }
 
 struct tls_roots *trust_roots(const struct trust *trust, const char *name)

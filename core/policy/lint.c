@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/text.h"
+#include "policy/name_pattern.h"
 
 struct linter {
     struct lint *lint;
@@ -176,13 +177,6 @@ static void lint_name(struct linter *l, uint32_t rule, const ln_rule *it)
 
 /* ---- rules about requests ---- */
 
-static bool is_below(const char *name, const char *up)
-{
-    size_t len = strlen(name);
-    size_t up_len = strlen(up);
-    return len > up_len && name[len - up_len - 1] == '.' && strcmp(name + len - up_len, up) == 0;
-}
-
 static bool is_bypassed(const ln_tls_settings *tls, const ln_destination *to)
 {
     for (size_t i = 0; i < tls->n_bypass; i++) {
@@ -190,7 +184,7 @@ static bool is_bypassed(const ln_tls_settings *tls, const ln_destination *to)
         bool same = strcmp(pattern->name, to->name) == 0;
         /* All that a suffix holds is below one that is the same or above. */
         if (pattern->below
-                ? is_below(to->name, pattern->name) || (same && to->kind == LN_DEST_SUFFIX)
+                ? name_is_below(to->name, pattern->name) || (same && to->kind == LN_DEST_SUFFIX)
                 : same && to->kind == LN_DEST_DOMAIN) {
             return true;
         }
@@ -318,8 +312,8 @@ static bool overlap(const ln_destination *to, const ln_name_pattern *pattern)
 {
     bool suffix = to->kind == LN_DEST_SUFFIX;
     return (suffix == pattern->below && strcmp(to->name, pattern->name) == 0) ||
-           (suffix && is_below(pattern->name, to->name)) ||
-           (pattern->below && is_below(to->name, pattern->name));
+           (suffix && name_is_below(pattern->name, to->name)) ||
+           (pattern->below && name_is_below(to->name, pattern->name));
 }
 
 /* Whether it is about DNS alone, as lunette.allow_dns() is. */

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/arena.h"
+#include "policy/name_pattern.h"
 #include "secrets/html.h"
 #include "secrets/locked.h"
 #include "secrets/vault_use.h"
@@ -502,14 +503,8 @@ struct automaton *vault_placeholders(const struct vault *vault)
 bool vault_is_for(const struct vault *vault, size_t i, const char *name)
 {
     const struct entry *entry = &vault->entries[i];
-    size_t len = strlen(name);
     for (size_t k = 0; k < entry->n_hosts; k++) {
-        const ln_name_pattern *host = &entry->hosts[k];
-        size_t host_len = strlen(host->name);
-        bool matches = host->below ? len > host_len && name[len - host_len - 1] == '.' &&
-                                         strcmp(name + len - host_len, host->name) == 0
-                                   : strcmp(name, host->name) == 0;
-        if (matches) {
+        if (name_pattern_matches(&entry->hosts[k], name)) {
             return true;
         }
     }

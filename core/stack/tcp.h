@@ -196,6 +196,11 @@ void tcp_flush(struct tcp_link *link);
  * not answered. */
 void tcp_reset_packet(struct tcp_link *link, const struct packet *packet);
 
+/* Whether a segment asks for a connection. */
+static inline bool tcp_is_new_syn(const struct packet *p)
+{
+    return (p->tcp_flags & (TCP_SYN | TCP_ACK | TCP_RST | TCP_FIN)) == TCP_SYN;
+}
 /* Whether a new SYN may take over the connection that is in TIME_WAIT here (RFC 6191, RFC 9293
  * section 3.6.1). */
 bool tcp_reusable(const struct tcp_endpoint *endpoint, const struct packet *syn);
